@@ -1,0 +1,303 @@
+"""Accurate scalar functions that LLVM turns into SIMD loops.
+
+Every function here is a few dozen additions, multiplications and selects on one float64,
+without tables, branches or calls, so that a loop over it becomes packed vector code on any
+processor.  The C library's ``exp`` does the same job one element at a time and costs ten times
+as much; NumPy's cannot be fused with the loop around it.
+
+Three habits make the results accurate:
+
+* a number that needs more than 53 bits travels as an unevaluated sum ``high + low``;
+* ``fma`` gives the rounding error of a product, and ``two_sum`` that of a sum, exactly;
+* a quantity that would have to be recovered by subtraction (``1 - p``) is computed directly.
+
+No function may be compiled with fast-math: the magic-number rounding in ``exp`` and the error
+terms are algebraically zero, and a compiler that is allowed to will delete them.
+
+Errors quoted are the worst seen by ``tests/test_special.py`` against ball arithmetic; functions
+for float32 results, which need fewer bits, are in ``single.py`` under the same names.
+
+References
+----------
+T. J. Dekker. A floating-point technique for extending the available precision. 1971.
+P. T. P. Tang. Table-driven implementation of the exponential function. ACM TOMS 15, 1989.
+K. C. Ng. log1p, in FDLIBM 5.3, Sun Microsystems, 1995 (the variable s = f/(2+f)).
+"""
+
+import ctypes
+import ctypes.util
+import math
+import struct
+
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic, overload
+
+inline = njit(error_model="numpy", fastmath=False, forceinline=True)
+
+LOG2_E = math.log2(math.e)
+LN2_HIGH = float.fromhex("0x1.62e42fefa3800p-1")  # 42 bits: n * LN2_HIGH is exact for |n| < 2^11
+LN2_LOW = float.fromhex("0x1.ef35793c76730p-45")
+MAGIC = 1.5 * 2.0**52  # x + MAGIC holds round(x) in the lowest bits of its significand
+SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
+
+EXP_OVERFLOW = 709.782712893384  # the largest x whose exponential is finite
+EXP_UNDERFLOW = -745.1332191019412  # the smallest x whose exponential is not rounded to 0
+
+# (exp(f) - 1 - f - f^2/2) / f^3 on |f| <= log(2)/2: Chebyshev fit, off by 2^-59.8 of exp(f)
+EXP_TAIL = (
+    0.16666666666666669,
+    0.041666666666666664,
+    0.008333333333330051,
+    0.0013888888888886545,
+    0.00019841269863105968,
+    2.4801587317181886e-05,
+    2.7557268378684192e-06,
+    2.755728291148268e-07,
+    2.5100424157005067e-08,
+    2.0911264239196083e-09,
+)
+# (log((1+s)/(1-s)) - 2s) / s^3 in s^2, |s| <= 0.1716: Chebyshev fit, off by 2^-60.7 of 2s
+LOG_TAIL = (
+    0.6666666666666666,
+    0.4000000000000089,
+    0.28571428570795937,
+    0.22222222393451754,
+    0.18181795454619548,
+    0.15386249783145214,
+    0.13268503447792365,
+    0.1308944373626974,
+)
+
+
+# ---- machine operations -------------------------------------------------------------------
+# Each is a plain Python function, for runs without compilation, and an LLVM instruction.
+
+
+def _libm_fma():
+    library = ctypes.CDLL(ctypes.util.find_library("m"))
+    library.fma.restype = ctypes.c_double
+    library.fma.argtypes = [ctypes.c_double] * 3
+    return library.fma
+
+
+def fma(x, y, z):
+    """Return x·y + z, rounded once."""
+    return getattr(math, "fma", None)(x, y, z) if hasattr(math, "fma") else _libm_fma()(x, y, z)
+
+
+def float_to_bits(x):
+    """Return the 64 bits of a float as a signed integer."""
+    return struct.unpack("<q", struct.pack("<d", x))[0]
+
+
+def bits_to_float(n):
+    """Return the float whose bits are the lowest 64 of the integer n."""
+    return struct.unpack("<d", struct.pack("<Q", n & (2**64 - 1)))[0]
+
+
+@intrinsic
+def _fma(typing_context, x, y, z):
+    def emit(context, builder, signature, arguments):
+        return builder.fma(*arguments)
+
+    return types.float64(types.float64, types.float64, types.float64), emit
+
+
+@intrinsic
+def _float_to_bits(typing_context, x):
+    def emit(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.IntType(64))
+
+    return types.int64(types.float64), emit
+
+
+@intrinsic
+def _bits_to_float(typing_context, n):
+    def emit(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.DoubleType())
+
+    return types.float64(types.int64), emit
+
+
+@overload(fma, inline="always")
+def _(x, y, z):
+    return lambda x, y, z: _fma(x, y, z)
+
+
+@overload(float_to_bits, inline="always")
+def _(x):
+    return lambda x: _float_to_bits(x)
+
+
+@overload(bits_to_float, inline="always")
+def _(n):
+    return lambda n: _bits_to_float(n)
+
+
+@inline
+def two_sum(a, b):
+    """Return a + b as (rounded, error), exactly (Knuth)."""
+    s = a + b
+    c = s - a
+    return s, (a - (s - c)) + (b - c)
+
+
+@inline
+def fast_two_sum(a, b):
+    """Return a + b as (rounded, error), exactly if |a| >= |b| or a = 0 (Dekker)."""
+    s = a + b
+    return s, (a - s) + b
+
+
+@inline
+def mass_times(mass, x):
+    """Return mass·x where no mass pays nothing: 0·∞ = 0."""
+    return 0.0 if mass == 0.0 else mass * x
+
+
+# ---- exponential --------------------------------------------------------------------------
+
+
+@inline
+def _reduce(high, low):
+    """Write high + low = n log 2 + f + g with |f| <= log(2)/2; return n's bits, f and g."""
+    shifted = fma(high, LOG2_E, MAGIC)
+    n = shifted - MAGIC
+    f, g = fast_two_sum(fma(n, -LN2_HIGH, high), fma(n, -LN2_LOW, low))
+    return shifted, f, g
+
+
+@inline
+def _exp_tail(f):
+    """Return (exp(f) - 1 - f - f²/2)/f³ (Estrin's scheme, for short dependency chains)."""
+    a0, a1, a2, a3, a4, a5, a6, a7, a8, a9 = EXP_TAIL
+    f2 = f * f
+    f4 = f2 * f2
+    low = fma(f2, fma(f, a3, a2), fma(f, a1, a0))
+    high = fma(f2, fma(f, a7, a6), fma(f, a5, a4))
+    return fma(f4, fma(f4, fma(f, a9, a8), high), low)
+
+
+@inline
+def _scale(x, shifted):
+    """Return 2^(n+s) as bits to add to an exponent and 2^-s, so that subnormals round once."""
+    deep = x < -700.0
+    shifted = shifted + 128.0 if deep else shifted
+    return float_to_bits(shifted) << 52, 2.0**-128 if deep else 1.0
+
+
+@inline
+def _exp_limits(x, result):
+    """Return exp(x) beyond the range of the polynomial, nan for nan, else the result."""
+    result = result if x <= EXP_OVERFLOW else x * math.inf
+    return 0.0 if x < EXP_UNDERFLOW else result
+
+
+@inline
+def exp_sum(high, low):
+    """Return exp(high + low), |low| <= ulp(high).  Worst error 0.54 ulp."""
+    shifted, f, g = _reduce(high, low)
+    one_f, error = fast_two_sum(1.0, f)
+    f2 = f * f
+    result = one_f + (error + (g + f2 * fma(f, _exp_tail(f), 0.5)))
+    power, unscale = _scale(high, shifted)
+    return _exp_limits(high, bits_to_float(float_to_bits(result) + power) * unscale)
+
+
+@inline
+def exp(x):
+    """Return exp(x).  Worst error 0.54 ulp."""
+    return exp_sum(x, 0.0)
+
+
+@inline
+def exp_parts(x):
+    """Return exp(x) for x <= 0 as high + low, relative error below 2^-58 where normal."""
+    shifted, f, g = _reduce(x, 0.0)
+    one_f, error = fast_two_sum(1.0, f)
+    f2 = f * f
+    head, head_error = fast_two_sum(one_f, 0.5 * f2)
+    f2_error = 0.5 * fma(f, f, -f2)
+    rest = (error + head_error) + (fma(f, g, g) + f2_error) + f2 * (f * _exp_tail(f))
+    high, low = fast_two_sum(head, rest)
+    power, unscale = _scale(x, shifted)
+    scale = bits_to_float(float_to_bits(1.0) + power)
+    high = _exp_limits(x, (high * scale) * unscale)
+    low = 0.0 if x < -700.0 else low * scale
+    return high, low
+
+
+# ---- logarithm ----------------------------------------------------------------------------
+
+
+@inline
+def log1p_parts(x, low):
+    """Return log(1 + x + low), x >= 0, as high + low with relative error below 2^-58."""
+    s, s_low = two_sum(1.0, x)
+    s_low = s_low + low
+    k = (float_to_bits(s) - SQRT_HALF_BITS) >> 52
+    m = bits_to_float(float_to_bits(s) - (k << 52))  # in [sqrt(1/2), sqrt(2))
+    m_low = s_low * bits_to_float((1023 - min(k, 1000)) << 52)
+    f, g = two_sum(m - 1.0, m_low)
+    # q = f/(1 + f/2) = 2s to twice the working precision
+    divisor, divisor_low = fast_two_sum(1.0, 0.5 * f)
+    reciprocal = 1.0 / divisor
+    q = f * reciprocal
+    q_low = (fma(-q, divisor, f) + (g - q * fma(0.5, g, divisor_low))) * reciprocal
+    w = 0.25 * (q * q)
+    a0, a1, a2, a3, a4, a5, a6, a7 = LOG_TAIL
+    w2 = w * w
+    series = fma(w2 * w2, fma(w2, fma(w, a7, a6), fma(w, a5, a4)), fma(w2, fma(w, a3, a2), fma(w, a1, a0)))
+    n = bits_to_float(k + float_to_bits(MAGIC)) - MAGIC
+    high, error = fast_two_sum(n * LN2_HIGH, q)
+    high, error = fast_two_sum(high, error + (fma(n, LN2_LOW, q_low) + (0.5 * q) * (w * series)))
+    finite = x < math.inf
+    return high if finite else x, error if finite else 0.0
+
+
+@inline
+def log1p(x):
+    """Return log(1 + x) for x >= 0.  Worst error 0.51 ulp."""
+    high, _ = log1p_parts(x, 0.0)
+    return high
+
+
+# ---- the logistic function ----------------------------------------------------------------
+
+
+@inline
+def expit(x):
+    """Return σ(x) = 1/(1 + exp(-x)).  Worst error 1.6 ulp."""
+    e = exp(-abs(x))
+    s, s_low = fast_two_sum(1.0, e)
+    r = 1.0 / s
+    r = fma(r, fma(-r, s, 1.0) - r * s_low, r)
+    return r if x >= 0.0 else e * r
+
+
+@inline
+def _log_expit_parts(x):
+    """Return log σ(x) as high + low: -max(-x, 0) - log(1 + exp(-|x|))."""
+    e, e_low = exp_parts(-abs(x))
+    l, l_low = log1p_parts(e, e_low)
+    above = -x if x < 0.0 else 0.0
+    high, low = two_sum(above, l)
+    low = low + l_low
+    return -high, -low if high < math.inf else 0.0
+
+
+@inline
+def log_expit(x):
+    """Return log σ(x).  Worst error 0.52 ulp."""
+    high, low = _log_expit_parts(x)
+    return high + low
+
+
+@inline
+def expit_power(x, a):
+    """Return σ(x)^a for a >= 0, with 0^0 = 1.  Worst error 0.6 ulp for a <= 5."""
+    high, low = _log_expit_parts(x)
+    power = a * high
+    result = exp_sum(power, fma(a, high, -power) + a * low)
+    return 1.0 if a == 0.0 else result
