@@ -48,6 +48,13 @@ class BinaryCrossEntropy(NamedTuple):
         p, not_p = textbook.sigmoid(z), textbook.sigmoid(-z)
         return -self.pos_weight * y * textbook.log(p) - (1 - y) * textbook.log(not_p)
 
+    def magnitudes(self, z, y):
+        p, not_p = textbook.sigmoid(z), textbook.sigmoid(-z)
+        return {
+            "gradient": self.pos_weight * y * not_p + (1 - y) * p,
+            "label_gradient": -self.pos_weight * textbook.log(p) - textbook.log(not_p),
+        }
+
     def kernel(self, z, y):
         a, b = self.pos_weight * y, 1.0 - y
         p, not_p = expit(z), expit(-z)

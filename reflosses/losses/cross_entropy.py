@@ -52,6 +52,17 @@ class CrossEntropy(NamedTuple):
         p = textbook.softmax(z)
         return sum(-w[i] * y[i] * textbook.log(p[i]) for i in range(len(z)))
 
+    def magnitudes(self, z, y):
+        p = textbook.softmax(z)
+        t = y if self.class_weight is None else [w * y_i for w, y_i in zip(self.class_weight, y)]
+        others = [[k for k in range(len(z)) if k != j] for j in range(len(z))]
+        return {
+            "gradient": [
+                p[j] * sum(t[k] for k in others[j]) + t[j] * sum(p[k] for k in others[j])
+                for j in range(len(z))
+            ]
+        }
+
     def kernel(self, u, q, c, y, n):
         return -mass_times(y, u), -y, 0.0
 

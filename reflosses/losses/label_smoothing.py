@@ -45,8 +45,13 @@ class LabelSmoothing(NamedTuple):
     settings = (CrossEntropy(), 0.1), (CrossEntropy(), 0.0), (CrossEntropy((0.5, 2.0, 1.0)), 0.3)
 
     def textbook(self, z, y):
-        s, n = self.smoothing, len(z)
-        return self.loss.textbook(z, [y_i * (1 - s) + s / n for y_i in y])
+        return self.loss.textbook(z, self._smooth(y))
+
+    def magnitudes(self, z, y):
+        return self.loss.magnitudes(z, self._smooth(y))
+
+    def _smooth(self, y):
+        return [y_i * (1 - self.smoothing) + self.smoothing / len(y) for y_i in y]
 
     def kernel(self, u, q, c, y, n):
         return classwise(self.loss, u, q, c, fma(self.smoothing, 1.0 / n - y, y), n)

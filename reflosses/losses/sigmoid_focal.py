@@ -32,7 +32,7 @@ class SigmoidFocal(NamedTuple):
 
         q' = q c,   c' = -q c,   s' = c,   w' = -γ q w    (in t), hence
         ℓ'  = w (γ q s - c)
-        ℓ'' = w q (c (1 + 2γ + γ s) - γ² q s);
+        ℓ'' = w (q c (1 + 2γ) + γ q s (c - γ q));
 
     from t to z the sign of ℓ' flips when y = 0.  In the parameters,
 
@@ -68,6 +68,17 @@ class SigmoidFocal(NamedTuple):
         focus = textbook.power(y * not_p + (1 - y) * p, self.gamma)
         return -a * focus * (y * textbook.log(p) + (1 - y) * textbook.log(not_p))
 
+    def magnitudes(self, z, y):
+        q, c = (textbook.sigmoid(x) for x in ((z, -z) if y == 1 else (-z, z)))
+        a = 1 if self.alpha is None else self.alpha if y == 1 else 1 - self.alpha
+        s, g = -textbook.log(q), self.gamma
+        w = textbook.power(c, g)
+        da = 0 if self.alpha is None else abs(2 * self.alpha - 1)
+        return {
+            "hessian_diagonal": a * w * (q * c * (1 + 2 * g) + g * q * s * (c + g * q)),
+            "label_gradient": w * (s * (da + a * (1 + g * (1 + q / c))) - a * textbook.log(c)),
+        }
+
     def kernel(self, z, y):
         t = z if y == 1.0 else -z
         a, _ = balance(self.alpha, y)
@@ -75,7 +86,7 @@ class SigmoidFocal(NamedTuple):
         w = a * expit_power(-t, self.gamma)
         pull = self.gamma * mass_times(q, s)
         slope = w * (pull - c)
-        bend = w * q * (c * (1.0 + self.gamma * (2.0 + s)) - self.gamma * pull)
+        bend = w * (q * c * (1.0 + 2.0 * self.gamma) + pull * (c - self.gamma * q))
         return -mass_times(w, s), slope if y == 1.0 else -slope, bend
 
     def label_kernel(self, z, y):
