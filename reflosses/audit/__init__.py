@@ -1,0 +1,1 @@
+"""Measuring implementations of losses, ours and others', against certified results."""
