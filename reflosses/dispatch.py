@@ -9,7 +9,7 @@ Passing compiled functions as arguments, or closing over them, would do the same
 Numba's disk cache in every process; the type of a tuple is part of the cache key.
 """
 
-from functools import lru_cache
+from functools import cache
 from types import FunctionType
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ class Single(NamedTuple):
         return lambda *arguments: method(self.loss, *arguments)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _with_short_functions(method):
     """Return the method with every function of ``special`` replaced by its short namesake."""
     names = {name: SHORT.get(id(value), value) for name, value in method.__globals__.items()}

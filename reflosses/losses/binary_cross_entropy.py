@@ -4,7 +4,7 @@ from typing import Annotated, NamedTuple
 
 from .. import textbook
 from ..domain import NONNEGATIVE, Targets
-from ..special import exp, expit, log1p, log_expit, mass_times
+from ..special import expit, log_expit, mass_times, softplus_tail
 
 
 class BinaryCrossEntropy(NamedTuple):
@@ -58,12 +58,12 @@ class BinaryCrossEntropy(NamedTuple):
     def kernel(self, z, y):
         a, b = self.pos_weight * y, 1.0 - y
         p, not_p = expit(z), expit(-z)
-        value = (a + b) * log1p(exp(-abs(z))) + mass_times(b if z > 0.0 else a, abs(z))
+        value = (a + b) * softplus_tail(z) + mass_times(b if z > 0.0 else a, abs(z))
         return value, b * p - a * not_p, (a + b) * p * not_p
 
     def label_kernel(self, z, y):
         above, below = max(z, 0.0), max(-z, 0.0)
-        balance = (self.pos_weight - 1.0) * log1p(exp(-abs(z)))
+        balance = (self.pos_weight - 1.0) * softplus_tail(z)
         return balance + (mass_times(self.pos_weight, below) - above)
 
     def parameter_kernel(self, z, y):

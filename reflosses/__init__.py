@@ -1,0 +1,41 @@
+"""Reference classification losses: exact values, gradients and Hessians, without a framework."""
+
+from .api import (
+    gradient,
+    gradient_and_hessian_diagonal,
+    hessian,
+    hessian_diagonal,
+    hessian_vector_product,
+    parameter_gradient,
+    value,
+    value_and_gradient,
+)
+from .domain import Targets
+from .losses import LOSSES, BinaryCrossEntropy, CrossEntropy, LabelSmoothing, SigmoidFocal
+from .threads import set_thread_count, thread_count
+from .transfer import log_sigmoid, log_softmax, sigmoid, softmax
+from .version import __version__
+
+__all__ = [
+    "LOSSES",
+    "BinaryCrossEntropy",
+    "CrossEntropy",
+    "LabelSmoothing",
+    "SigmoidFocal",
+    "Targets",
+    "__version__",
+    "gradient",
+    "gradient_and_hessian_diagonal",
+    "hessian",
+    "hessian_diagonal",
+    "hessian_vector_product",
+    "log_sigmoid",
+    "log_softmax",
+    "parameter_gradient",
+    "set_thread_count",
+    "sigmoid",
+    "softmax",
+    "thread_count",
+    "value",
+    "value_and_gradient",
+]

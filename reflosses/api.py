@@ -1,0 +1,519 @@
+"""The verbs: check the arguments, allocate the results, run the driver.
+
+Every verb has the same arguments::
+
+    verb(loss, logits, labels, *, weight=None, upstream=None, reduction="none",
+         normalized=True, out=None)
+
+Parameters
+----------
+loss : NamedTuple
+    A loss with its parameters, such as ``SigmoidFocal(gamma=2.0, alpha=0.25)``, one of
+    ``reflosses.losses`` or your own.
+logits : array_like
+    Shape (..., C) for losses of rows, any shape for losses of single logits.  float16, bfloat16
+    (``ml_dtypes``), float32 and float64 keep their dtype; integers and lists become float64.
+    Everything is computed in float64 and rounded once.
+labels : array_like
+    For losses of rows, integer classes of shape (...) or probabilities of shape (..., C).  For
+    losses of single logits, numbers in [0, 1] (0 or 1 where the loss says so) in the shape of the
+    logits.
+weight : array_like, optional
+    Multiplies each row's (or element's) value; broadcast to the unreduced values.  Rows of weight
+    zero count as absent, whatever they hold.
+upstream : array_like, optional
+    The derivative of whatever follows with respect to each unreduced value, by which derivatives
+    are multiplied; values do not depend on it.
+reduction : {"none", "sum", "mean", "weighted_mean"}
+    What becomes of the values, and so what is differentiated: nothing, their sum, the sum divided
+    by the number of rows (or elements), or divided by the sum of the weights.  The mean of nothing
+    is nan.
+normalized : bool
+    Whether rows of probabilities must sum to 1, to the square root of their dtype's precision.
+out : array or tuple of arrays, optional
+    Where to put the results: exactly their shape and dtype.  May overlap an input.
+
+Raises
+------
+TypeError
+    For logits or labels that are not real numbers, and for what is not a loss.
+ValueError
+    For illegal labels (with the first offending index and its value), shapes that do not match,
+    parameters out of their domain, unsuitable ``out``; before anything is computed.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import cpu, threads
+from .arrays import WIDE, as_logits, as_real, finish, place, rounded
+from .dispatch import Single
+from .domain import Targets, is_loss, parameters
+from .labels import as_labels, as_weights
+from .stamp import stamp
+
+__all__ = [
+    "gradient",
+    "gradient_and_hessian_diagonal",
+    "hessian",
+    "hessian_diagonal",
+    "hessian_vector_product",
+    "parameter_gradient",
+    "value",
+    "value_and_gradient",
+]
+
+REDUCTIONS = ("none", "sum", "mean", "weighted_mean")
+
+
+# ---- losses -------------------------------------------------------------------------------
+
+
+class _Prepared(NamedTuple):
+    """A loss, checked, with what the drivers need of it."""
+
+    double: tuple  # for float64 data: parameters are floats, class weights taken out
+    single: tuple  # for narrower data
+    class_weight: np.ndarray | None
+    rows: bool
+    sparse: bool
+    binary: bool
+    drivers: Any
+
+
+def _coerce(loss):
+    """Return the loss with float parameters, its class weights and its class and nested ones."""
+    fields, class_weight, classes = [], None, [type(loss)]
+    domains = {parameter.name: parameter for parameter in parameters(type(loss))}
+    for name, given in zip(loss._fields, loss, strict=True):
+        if is_loss(given):
+            inner, class_weight, inner_classes = _coerce(given)
+            fields.append(inner)
+            classes += inner_classes
+            continue
+        _, interval, optional, per_class = domains[name]
+        if given is None and optional:
+            fields.append(None)
+            continue
+        try:
+            number = np.array(given, dtype=np.float64) if per_class else float(given)
+        except (TypeError, ValueError):
+            raise TypeError(f"{type(loss).__name__}.{name} must be a number, got {given!r}") from None
+        entries = number.ravel().tolist() if per_class else [number]
+        if interval is not None and not all(entry in interval for entry in entries):
+            raise ValueError(f"{type(loss).__name__}.{name} must lie in {interval}, got {given!r}")
+        if per_class and number.ndim != 1:
+            raise ValueError(f"{type(loss).__name__}.{name} must have shape (C,), got {number.shape}")
+        class_weight = number if per_class else class_weight
+        fields.append(None if per_class else number)
+    return type(loss)(*fields), class_weight, classes
+
+
+def _shorten(loss):
+    """Return the loss, and the losses within it, marked for the short functions of ``single``."""
+    return Single(type(loss)(*(_shorten(field) if is_loss(field) else field for field in loss)))
+
+
+def _prepare(loss):
+    if not is_loss(loss):
+        raise TypeError(f"loss must be a NamedTuple with a kernel, such as CrossEntropy(), got {loss!r}")
+    if not isinstance(getattr(loss, "targets", None), Targets):
+        raise TypeError(f"{type(loss).__name__}.targets must be a member of reflosses.Targets")
+    double, class_weight, classes = _coerce(loss)
+    return _Prepared(
+        double,
+        _shorten(double),
+        class_weight,
+        loss.targets.rows,
+        getattr(loss, "sparse", False),
+        loss.targets is Targets.BINARY,
+        cpu.build(stamp(*classes)),
+    )
+
+
+_prepared: dict = {}
+
+
+def prepare(loss):
+    """Return the ``_Prepared`` of a loss, remembered for losses whose parameters are numbers."""
+    try:
+        return _prepared[type(loss), loss]
+    except KeyError:
+        if len(_prepared) > 1000:
+            _prepared.clear()
+        _prepared[type(loss), loss] = prepared = _prepare(loss)
+        return prepared
+    except TypeError:  # an array among the parameters
+        return _prepare(loss)
+
+
+# ---- calls --------------------------------------------------------------------------------
+
+
+class _Call:
+    """The checked arguments of one call of a verb."""
+
+    __slots__ = (
+        "batch",
+        "classes",
+        "dtype",
+        "factor",
+        "inputs",
+        "kernel",
+        "labels",
+        "logits",
+        "prepared",
+        "reduction",
+        "shape",
+        "upstream",
+        "weights",
+    )
+
+    def __init__(self, loss, logits, labels, weight, upstream, reduction, normalized):
+        self.prepared = prepared = prepare(loss)
+        z, self.dtype = as_logits(logits, prepared.rows)
+        self.shape = z.shape
+        self.batch = z.shape[:-1] if prepared.rows else z.shape
+        self.labels, absent = as_labels(labels, z, prepared, normalized)
+        self.logits = z.reshape(-1, z.shape[-1]) if prepared.rows else z.reshape(-1)
+        self.inputs = (logits, labels, weight, upstream)
+        self.kernel = prepared.double if z.dtype == WIDE else prepared.single
+        self.classes = z.shape[-1] if prepared.rows else None
+        if prepared.class_weight is not None and prepared.class_weight.shape != (self.classes,):
+            raise ValueError(
+                f"class weights of shape {prepared.class_weight.shape} do not fit logits of shape {z.shape}"
+            )
+        self.weights = None if weight is None else as_weights(weight, "weight", self.batch)
+        if absent is not None:
+            self.weights = absent if self.weights is None else self.weights * absent
+        self.upstream = None if upstream is None else as_weights(upstream, "upstream", self.batch)
+        self.reduction = reduction
+        if reduction == "none" or reduction == "sum":
+            self.factor = 1.0
+        elif reduction == "mean" or (reduction == "weighted_mean" and self.weights is None):
+            self.factor = 1.0 / rows if (rows := self.logits.shape[0]) else math.nan
+        elif reduction == "weighted_mean":
+            total = float(prepared.drivers.sum_of(self.weights))
+            self.factor = 1.0 / total if total else math.nan
+        else:
+            raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+
+    def place(self, out, shape, flat):
+        """Return (result, buffer) for an output that may have been given."""
+        if out is not None:
+            self.check_out(out, shape)
+        return place(out, shape, flat, self.dtype)
+
+    def check_out(self, out, shape):
+        """Refuse an unsuitable ``out``; move inputs that it overlaps out of its way."""
+        if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != self.dtype:
+            found = f"{out.shape} and {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
+            raise ValueError(f"out must be an array of shape {shape} and {self.dtype}, got {found}")
+        if not out.flags.writeable:
+            raise ValueError("out is read-only")
+        if np.may_share_memory(out, self.logits):
+            self.logits = self.logits.copy()
+        if np.may_share_memory(out, self.labels):
+            self.labels = self.labels.copy()
+        if self.weights is not None and np.may_share_memory(out, self.weights):
+            self.weights = self.weights.copy()
+        if self.upstream is not None and np.may_share_memory(out, self.upstream):
+            self.upstream = self.upstream.copy()
+
+    def run(self, driver, *outputs):
+        """Run a driver over all rows and return what its chunks returned."""
+        prepared = self.prepared
+        shared = (self.kernel, prepared.class_weight, self.factor) if prepared.rows else (self.kernel, self.factor)
+        arrays = (self.logits, self.labels, self.weights, self.upstream, *outputs)
+        size = self.logits.size
+        if size < threads.SERIAL:
+            return (driver(*shared, *arrays),)
+        return threads.run(driver, shared, arrays, size)
+
+    def derive(self, values, gradient, hessian):
+        """Fill value, gradient and Hessian diagonal, each unless it is ``None``."""
+        prepared = self.prepared
+        if not prepared.rows:
+            self.run(prepared.drivers.pointwise, values, gradient, hessian)
+        elif hessian is None and prepared.sparse and self.labels.ndim == 1:
+            if sum(self.run(prepared.drivers.hard_rows, values, gradient)):
+                self.mend(values, gradient)
+        else:
+            self.run(prepared.drivers.rows, values, gradient, hessian)
+
+    def mend(self, values, gradient):
+        """Do again, the general way, the rows whose logits the quick driver finds too large."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            z = self.logits.astype(np.float64)
+            largest, own = z.max(axis=1), z[np.arange(z.shape[0]), self.labels]
+            (strange,) = np.nonzero(~((largest - own <= 300) & (largest <= 300) & (own >= -300)))
+        parts = [
+            x if x is None else x[strange]
+            for x in (self.logits, self.labels, self.weights, self.upstream, values, gradient)
+        ]
+        prepared = self.prepared
+        prepared.drivers.rows(self.kernel, prepared.class_weight, self.factor, *parts, None)
+        for whole, part in zip((values, gradient), parts[4:], strict=True):
+            if whole is not None:
+                whole[strange] = part
+
+    def reduce(self, values):
+        """Return the reduced value of unreduced float64 values."""
+        total = float(self.prepared.drivers.sum_of(values))
+        if self.reduction == "sum":
+            return total
+        if self.reduction == "mean" or self.weights is None:
+            return total / values.size if values.size else math.nan
+        weights = float(self.prepared.drivers.sum_of(self.weights))
+        return total / weights if weights else math.nan
+
+    def values_target(self, out):
+        """Return (result, buffer) for the values; a reduction needs them in float64."""
+        if self.reduction == "none":
+            return self.place(out, self.batch, self.logits.shape[:1])
+        if out is not None:
+            self.check_out(out, ())
+        return out, np.empty(self.logits.shape[0], WIDE)
+
+    def finish_values(self, result, buffer):
+        if self.reduction == "none":
+            return finish(result, buffer)
+        reduced = rounded(np.array(self.reduce(buffer)), self.dtype)[()]
+        if result is None:
+            return reduced
+        result[()] = reduced
+        return result
+
+
+def _pair(out, verb):
+    if out is None:
+        return None, None
+    if not isinstance(out, tuple) or len(out) != 2:
+        raise ValueError(f"out of {verb} must be a tuple of two arrays")
+    return out
+
+
+# ---- the verbs ----------------------------------------------------------------------------
+
+
+def value(loss, logits, labels, *, weight=None, upstream=None, reduction="none", normalized=True, out=None):
+    """Return the loss: one value per row (or per logit), or their reduction.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from reflosses import CrossEntropy, value
+    >>> value(CrossEntropy(), [[2.0, 0.0, -1.0], [0.0, 40.0, 0.0]], [0, 1])
+    array([1.69846016e-01, 8.49670851e-18])
+    """
+    call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
+    result, buffer = call.values_target(out)
+    call.derive(buffer, None, None)
+    return call.finish_values(result, buffer)
+
+
+def gradient(
+    loss, logits, labels, *, weight=None, upstream=None, reduction="none", normalized=True, out=None, wrt="logits"
+):
+    """Return the derivative with respect to the logits, or with ``wrt="labels"`` to the labels.
+
+    The result has the shape of the logits; integer classes count as the rows they stand for.
+
+    Examples
+    --------
+    >>> from reflosses import CrossEntropy, gradient
+    >>> gradient(CrossEntropy(), [[0.0, 40.0, 0.0]], [1])
+    array([[ 4.24835426e-18, -8.49670851e-18,  4.24835426e-18]])
+    """
+    call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
+    result, buffer = call.place(out, call.shape, call.logits.shape)
+    _derive_wrt(call, wrt, None, buffer)
+    return finish(result, buffer)
+
+
+def value_and_gradient(
+    loss, logits, labels, *, weight=None, upstream=None, reduction="none", normalized=True, out=None, wrt="logits"
+):
+    """Return (value, gradient) for little more than the price of one; ``out`` is a pair.
+
+    Examples
+    --------
+    >>> from reflosses import BinaryCrossEntropy, value_and_gradient
+    >>> value_and_gradient(BinaryCrossEntropy(), [0.0, 2.0], [1, 1], reduction="mean")
+    (np.float64(0.4100375958014586), array([-0.25      , -0.05960146]))
+    """
+    value_out, gradient_out = _pair(out, "value_and_gradient")
+    call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
+    values, value_buffer = call.values_target(value_out)
+    slopes, slope_buffer = call.place(gradient_out, call.shape, call.logits.shape)
+    _derive_wrt(call, wrt, value_buffer, slope_buffer)
+    return call.finish_values(values, value_buffer), finish(slopes, slope_buffer)
+
+
+def _derive_wrt(call, wrt, values, gradient):
+    if wrt == "logits":
+        call.derive(values, gradient, None)
+    elif wrt == "labels":
+        drivers = call.prepared.drivers
+        call.run(drivers.rows_in_labels if call.prepared.rows else drivers.pointwise_in_labels, values, gradient)
+    else:
+        raise ValueError(f'wrt must be "logits" or "labels", got {wrt!r}')
+
+
+def hessian_diagonal(
+    loss, logits, labels, *, weight=None, upstream=None, reduction="none", normalized=True, out=None
+):
+    """Return the second derivative with respect to each logit, in the shape of the logits.
+
+    Examples
+    --------
+    >>> from reflosses import SigmoidFocal, hessian_diagonal
+    >>> hessian_diagonal(SigmoidFocal(gamma=0.0, alpha=None), [0.0, -50.0], [1, 1])
+    array([2.50000000e-01, 1.92874985e-22])
+    """
+    call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
+    result, buffer = call.place(out, call.shape, call.logits.shape)
+    call.derive(None, None, buffer)
+    return finish(result, buffer)
+
+
+def gradient_and_hessian_diagonal(
+    loss, logits, labels, *, weight=None, upstream=None, reduction="none", normalized=True, out=None
+):
+    """Return (gradient, Hessian diagonal) in one pass, as boosters want them; ``out`` is a pair.
+
+    Examples
+    --------
+    >>> from reflosses import BinaryCrossEntropy, gradient_and_hessian_diagonal
+    >>> gradient_and_hessian_diagonal(BinaryCrossEntropy(), [0.0, 0.0], [0, 1])
+    (array([ 0.5, -0.5]), array([0.25, 0.25]))
+    """
+    gradient_out, hessian_out = _pair(out, "gradient_and_hessian_diagonal")
+    call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
+    slopes, slope_buffer = call.place(gradient_out, call.shape, call.logits.shape)
+    bends, bend_buffer = call.place(hessian_out, call.shape, call.logits.shape)
+    call.derive(None, slope_buffer, bend_buffer)
+    return finish(slopes, slope_buffer), finish(bends, bend_buffer)
+
+
+def hessian(loss, logits, labels, *, weight=None, upstream=None, reduction="none", normalized=True, out=None):
+    """Return the matrix of second derivatives of every row, of shape (..., C, C).
+
+    A loss of single logits has one second derivative each, and the result is the Hessian diagonal.
+
+    Examples
+    --------
+    >>> from reflosses import CrossEntropy, hessian
+    >>> hessian(CrossEntropy(), [0.0, 0.0], 1)
+    array([[ 0.25, -0.25],
+           [-0.25,  0.25]])
+    """
+    call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
+    if not call.prepared.rows:
+        result, buffer = call.place(out, call.shape, call.logits.shape)
+        call.derive(None, None, buffer)
+        return finish(result, buffer)
+    n = call.classes
+    result, buffer = call.place(out, (*call.shape, n), (-1 if call.logits.size else 0, n, n))
+    call.run(call.prepared.drivers.rows_hessian, buffer)
+    return finish(result, buffer)
+
+
+def hessian_vector_product(
+    loss, logits, labels, vector, *, weight=None, upstream=None, reduction="none", normalized=True, out=None
+):
+    """Return each row's Hessian times its ``vector``, which has the shape of the logits, in O(C).
+
+    Examples
+    --------
+    >>> from reflosses import CrossEntropy, hessian_vector_product
+    >>> hessian_vector_product(CrossEntropy(), [0.0, 0.0], 1, [1.0, 0.0])
+    array([ 0.25, -0.25])
+    """
+    call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
+    vector = as_real(vector, "vector")
+    if vector.shape != call.shape:
+        raise ValueError(f"vector of shape {vector.shape} does not fit logits of shape {call.shape}")
+    vector = vector.reshape(call.logits.shape)
+    result, buffer = call.place(out, call.shape, call.logits.shape)
+    if out is not None and np.may_share_memory(out, vector):
+        vector = vector.copy()
+    if call.prepared.rows:
+        call.run(call.prepared.drivers.rows_hessian_vector, vector, buffer)
+    else:
+        upstream = vector if call.upstream is None else call.upstream * vector
+        call.upstream = np.ascontiguousarray(upstream)
+        call.derive(None, None, buffer)
+    return finish(result, buffer)
+
+
+def parameter_gradient(
+    loss, logits, labels, *, weight=None, upstream=None, reduction="none", normalized=True, out=None
+):
+    """Return the derivatives in the loss's parameters, as a tuple of the loss's own type.
+
+    Each field holds an array of the values' shape (a scalar after a reduction); class weights add
+    an axis of length C; absent parameters are ``None``; a loss within a loss is a tuple within.
+
+    Examples
+    --------
+    >>> from reflosses import SigmoidFocal, parameter_gradient
+    >>> parameter_gradient(SigmoidFocal(gamma=2.0, alpha=0.25), [0.0], [1])
+    SigmoidFocal(gamma=array([-0.03002828]), alpha=array([0.1732868]))
+    """
+    call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
+    drivers, rows = call.prepared.drivers, call.logits.shape[0]
+    if call.prepared.rows:
+        names = list(_scalar_names(call.prepared.double))
+        slopes = np.zeros((rows, len(names)))
+        if names:
+            call.run(drivers.rows_in_parameters, slopes)
+        of_classes = None
+        if call.prepared.class_weight is not None:
+            of_classes = np.empty((rows, call.classes))
+            shared = (call.kernel, call.factor)
+            arrays = (call.logits, call.labels, call.weights, call.upstream, of_classes)
+            threads.run(drivers.rows_in_class_weights, shared, arrays, call.logits.size)
+    else:
+        slopes, of_classes = np.empty((rows, len(loss._fields))), None
+        call.run(drivers.pointwise_in_parameters, slopes)
+    return _fold(loss, call, iter(slopes.T), of_classes, out)
+
+
+def _scalar_names(loss):
+    """Yield the names of the scalar parameters of a loss and the losses within it, in order."""
+    domains = {parameter.name: parameter for parameter in parameters(type(loss))}
+    for name, field in zip(loss._fields, loss, strict=True):
+        if is_loss(field):
+            yield from _scalar_names(field)
+        elif not domains[name].per_class:
+            yield name
+
+
+def _fold(loss, call, columns, of_classes, out):
+    """Return a tuple of the loss's type from a column for each scalar parameter."""
+    domains = {parameter.name: parameter for parameter in parameters(type(loss))}
+    fields = []
+    for k, (name, given) in enumerate(zip(loss._fields, loss, strict=True)):
+        given_out = None if out is None else out[k]
+        if is_loss(given):
+            fields.append(_fold(given, call, columns, of_classes, given_out))
+            continue
+        column = of_classes if domains[name].per_class else next(columns)
+        if given is None:
+            fields.append(None)
+            continue
+        tail = column.shape[1:]
+        if call.reduction == "none":
+            shape, flat = (*call.batch, *tail), column
+        else:
+            sums = [call.prepared.drivers.sum_of(np.ascontiguousarray(c)) for c in column.reshape(len(column), -1).T]
+            shape, flat = tail, np.array(sums, dtype=np.float64)
+        if given_out is not None:
+            call.check_out(given_out, shape)
+        result = np.empty(shape, call.dtype) if given_out is None else given_out
+        result[...] = rounded(flat, call.dtype).reshape(shape)
+        fields.append(result if result.ndim else result[()])
+    return type(loss)(*fields)

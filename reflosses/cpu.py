@@ -1,0 +1,412 @@
+"""Drivers: the loops over arrays, compiled for the CPU, one for each contract and result.
+
+A driver takes a loss and contiguous arrays, or the same range of rows of each: rows do not know of
+each other, so that any thread may take any part.  An output that is ``None`` costs nothing: Numba removes its branch and LLVM the
+arithmetic behind it.  Derivatives are multiplied by ``factor * weights[i] * upstream[i]``, values
+by ``weights[i]`` alone; both arrays may be ``None``.
+
+Everything stands inside ``build`` because Numba keys its disk cache by a driver's own source and
+closure only: the ``stamp`` that every driver closes over is a digest of all sources, so that an
+edited kernel is never answered by yesterday's machine code.
+"""
+
+import math
+from functools import cache
+from types import SimpleNamespace
+
+import numpy as np
+from numba import njit, types
+from numba.extending import overload
+
+from . import single
+from .dispatch import classwise, classwise_label, classwise_parameters, pointwise_label, pointwise_parameters
+from .dispatch import pointwise as pointwise_kernel
+from .rows import (
+    centered_row,
+    class_terms,
+    exp_difference,
+    gradient_row,
+    hessian_diagonal_row,
+    hessian_row,
+    hessian_vector_row,
+    label,
+    log1p_like,
+    per_class,
+    softmax_row,
+    total,
+    total_without,
+)
+from .special import inline, mass_times
+
+BLOCK = 2048  # logits that a block of short rows holds; their exponentials stay in the L1 cache
+LONG = 256  # rows of this many classes or more are worked on one at a time
+
+
+@inline
+def row_scale(factor, weights, upstream, i):
+    """Return what multiplies the derivatives of row or element i."""
+    scale = factor
+    if weights is not None:
+        scale *= weights[i]
+    if upstream is not None:
+        scale *= upstream[i]
+    return scale
+
+
+@inline
+def weighted(weights, i, value):
+    """Return the value of row or element i times its weight, 0 for weight 0."""
+    if weights is None:
+        return value
+    return mass_times(weights[i], value)
+
+
+def _exponentials_precise(z, y, e):
+    """Fill e with exp(z - z_y) of a block of rows; the label's own entry is 1."""
+    rows, n = z.shape
+    for r in range(rows):
+        own = float(z[r, y[r]])
+        for k in range(n):
+            e[r, k] = own
+    z, e = z.reshape(z.size), e.reshape(e.size)
+    for k in range(z.size):
+        e[k] = exp_difference(z[k], e[k])
+
+
+def _exponentials_single(z, y, e):
+    """Fill e with exp(z) of a block of rows: float32 logits need no shift unless they are huge."""
+    z, e = z.reshape(z.size), e.reshape(e.size)
+    for k in range(z.size):
+        e[k] = single.exp(float(z[k]))
+
+
+exponentials = _exponentials_precise  # for any logits; compiled code takes the short way for float32
+
+
+@overload(exponentials, jit_options={"error_model": "numpy", "forceinline": True})
+def _(z, y, e):
+    return _exponentials_precise if z.dtype == types.float64 else _exponentials_single
+
+
+@inline
+def part(x, start, stop):
+    """Return x[start:stop], or None for None."""
+    if x is None:
+        return None
+    return x[start:stop]
+
+
+@inline
+def fill(x, value):
+    """Set every entry of x."""
+    for k in range(x.size):
+        x[k] = value
+
+
+@inline
+def copy(x, y):
+    """Set x to y."""
+    for k in range(x.size):
+        x[k] = y[k]
+
+
+@inline
+def in_range(own, rest):
+    """Whether exponentials are far enough from overflow and underflow; false for nan."""
+    return own > 1e-140 and own + rest < 1e140
+
+
+@inline
+def hard_block(loss, class_weight, factor, z, y, weights, upstream, values, gradient, e, columns):
+    """Work on a block of rows with an integer label; return how many are out of range.
+
+    With r = Σ_{k≠y} exp(z_k - z_y), a row has log p_y = -log(1 + r), p_y = 1/(1 + r) and
+    1 - p_y = r/(1 + r); the gradient is (1 - p_y) F' for the label and -p_k F' elsewhere: one
+    kernel call a row, and one multiplication a class.
+    """
+    rows, n = z.shape
+    own, rest, of_label, of_others = columns
+    if n == 2:
+        for r in range(rows):
+            a, b = z[r, 0], z[r, 1]
+            own[r], rest[r] = 1.0, exp_difference(b if y[r] == 0 else a, a if y[r] == 0 else b)
+    else:
+        exponentials(z, y, e)
+        for r in range(rows):
+            own[r], rest[r] = e[r, y[r]], total_without(e[r], y[r])
+    strange = 0
+    for r in range(rows):
+        strange += 0 if in_range(own[r], rest[r]) else 1
+        share = 1.0 / (own[r] + rest[r])
+        q, c = own[r] * share, rest[r] * share
+        value, slope, _ = classwise(loss, -log1p_like(z[0, 0], rest[r] / own[r]), q, c, 1.0, n)
+        w = per_class(class_weight, y[r])
+        scale = row_scale(factor, weights, upstream, r)
+        of_label[r] = mass_times(scale, mass_times(w, c * slope))
+        of_others[r] = -mass_times(scale, mass_times(w, slope)) * share
+        if values is not None:
+            values[r] = weighted(weights, r, mass_times(w, value))
+    if gradient is not None:
+        if n == 2:
+            for r in range(rows):
+                gradient[r, 0] = -of_label[r] if y[r] == 1 else of_label[r]
+                gradient[r, 1] = of_label[r] if y[r] == 1 else -of_label[r]
+        else:
+            for r in range(rows):
+                for k in range(n):
+                    gradient[r, k] = e[r, k] * of_others[r]
+                gradient[r, y[r]] = of_label[r]
+    return strange
+
+
+def driver(function):
+    """Compile without the interpreter lock, cached on disk where there is a place to write."""
+    compiled = njit(error_model="numpy", fastmath=False, nogil=True)(function)
+    try:
+        compiled.enable_caching()
+    except RuntimeError:  # no writable cache folder: compile in every process
+        pass
+    return compiled
+
+
+@cache
+def build(stamp):
+    """Return the drivers of the sources whose digest is ``stamp``, as a namespace."""
+
+    @driver
+    def pointwise(loss, factor, logits, labels, weights, upstream, values, gradient, hessian):
+        """Value, gradient and second derivative of every logit."""
+        stamp
+        for i in range(logits.size):
+            value, slope, bend = pointwise_kernel(loss, float(logits[i]), float(labels[i]))
+            scale = row_scale(factor, weights, upstream, i)
+            if values is not None:
+                values[i] = weighted(weights, i, value)
+            if gradient is not None:
+                gradient[i] = mass_times(scale, slope)
+            if hessian is not None:
+                hessian[i] = mass_times(scale, bend)
+
+    @driver
+    def pointwise_in_labels(loss, factor, logits, labels, weights, upstream, values, gradient):
+        """Value, and derivative in the label, of every logit."""
+        stamp
+        for i in range(logits.size):
+            z, y = float(logits[i]), float(labels[i])
+            if values is not None:
+                values[i] = weighted(weights, i, pointwise_kernel(loss, z, y)[0])
+            scale = row_scale(factor, weights, upstream, i)
+            gradient[i] = mass_times(scale, pointwise_label(loss, z, y))
+
+    @driver
+    def pointwise_in_parameters(loss, factor, logits, labels, weights, upstream, gradient):
+        """Derivatives of every logit's loss in the loss's parameters, one column each."""
+        stamp
+        for i in range(logits.size):
+            slopes = pointwise_parameters(loss, float(logits[i]), float(labels[i]))
+            scale = row_scale(factor, weights, upstream, i)
+            for k in range(len(slopes)):
+                gradient[i, k] = mass_times(scale, slopes[k])
+
+    @driver
+    def hard_rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
+        """Value and gradient of rows whose unlabelled classes pay nothing; see ``hard_block``."""
+        stamp
+        n = logits.shape[1]
+        block = BLOCK // n if n < LONG else 1
+        e = np.empty((block, n))
+        columns = (np.empty(block), np.empty(block), np.empty(block), np.empty(block))
+        strange = 0
+        for first in range(0, logits.shape[0], block):
+            last = first + block
+            strange += hard_block(
+                loss,
+                class_weight,
+                factor,
+                logits[first:last],
+                labels[first:last],
+                part(weights, first, last),
+                part(upstream, first, last),
+                part(values, first, last),
+                part(gradient, first, last),
+                e[: logits.shape[0] - first],
+                columns,
+            )
+        return strange
+
+    @driver
+    def rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient, hessian):
+        """Value, gradient and Hessian diagonal of any rows."""
+        stamp
+        n = logits.shape[1]
+        u, q, c, f, f1, f2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+        for i in range(logits.shape[0]):
+            scale = row_scale(factor, weights, upstream, i)
+            m = softmax_row(logits[i], u, q, c)
+            if m >= 0:
+                class_terms(loss, class_weight, labels, i, u, q, c, f, f1, f2)
+            if values is not None:
+                values[i] = weighted(weights, i, total(f) if m >= 0 else math.nan)
+            if gradient is not None:
+                if m >= 0:
+                    gradient_row(m, q, c, f1, scale, gradient[i])
+                else:
+                    fill(gradient[i], mass_times(scale, math.nan))
+            if hessian is not None:
+                if m >= 0:
+                    hessian_diagonal_row(m, q, c, f1, f2, scale, hessian[i])
+                else:
+                    fill(hessian[i], mass_times(scale, math.nan))
+
+    @driver
+    def rows_hessian(loss, class_weight, factor, logits, labels, weights, upstream, hessian):
+        """The full Hessian of every row."""
+        stamp
+        n = logits.shape[1]
+        u, q, c, f, f1, f2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+        for i in range(logits.shape[0]):
+            scale = row_scale(factor, weights, upstream, i)
+            m = softmax_row(logits[i], u, q, c)
+            if m >= 0:
+                class_terms(loss, class_weight, labels, i, u, q, c, f, f1, f2)
+                hessian_row(m, q, c, f1, f2, scale, f, hessian[i])
+            else:
+                fill(hessian[i].reshape(n * n), mass_times(scale, math.nan))
+
+    @driver
+    def rows_hessian_vector(loss, class_weight, factor, logits, labels, weights, upstream, vectors, product):
+        """The product of every row's Hessian with its vector."""
+        stamp
+        n = logits.shape[1]
+        u, q, c, f, f1, f2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+        for i in range(logits.shape[0]):
+            scale = row_scale(factor, weights, upstream, i)
+            m = softmax_row(logits[i], u, q, c)
+            if m >= 0:
+                class_terms(loss, class_weight, labels, i, u, q, c, f, f1, f2)
+                hessian_vector_row(m, q, c, f1, f2, vectors[i], scale, f, product[i])
+            else:
+                fill(product[i], mass_times(scale, math.nan))
+
+    @driver
+    def rows_in_labels(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
+        """Value, and derivative in the label of every class."""
+        stamp
+        n = logits.shape[1]
+        u, q, c, f, f1, f2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+        for i in range(logits.shape[0]):
+            scale = row_scale(factor, weights, upstream, i)
+            m = softmax_row(logits[i], u, q, c)
+            if values is not None:
+                if m >= 0:
+                    class_terms(loss, class_weight, labels, i, u, q, c, f, f1, f2)
+                values[i] = weighted(weights, i, total(f) if m >= 0 else math.nan)
+            for k in range(n):
+                slope = classwise_label(loss, u[k], q[k], c[k], label(labels, i, k), n)
+                slope = mass_times(per_class(class_weight, k), slope)
+                gradient[i, k] = mass_times(scale, slope if m >= 0 else math.nan)
+
+    @driver
+    def rows_in_parameters(loss, class_weight, factor, logits, labels, weights, upstream, gradient):
+        """Derivatives of every row's loss in the loss's parameters, one column each."""
+        stamp
+        n = logits.shape[1]
+        u, q, c = np.empty(n), np.empty(n), np.empty(n)
+        for i in range(logits.shape[0]):
+            scale = row_scale(factor, weights, upstream, i)
+            m = softmax_row(logits[i], u, q, c)
+            fill(gradient[i], 0.0)
+            for k in range(n):
+                slopes = classwise_parameters(loss, u[k], q[k], c[k], label(labels, i, k), n)
+                for j in range(len(slopes)):
+                    gradient[i, j] += mass_times(per_class(class_weight, k), slopes[j])
+            for j in range(gradient.shape[1]):
+                gradient[i, j] = mass_times(scale, gradient[i, j] if m >= 0 else math.nan)
+
+    @driver
+    def rows_in_class_weights(loss, factor, logits, labels, weights, upstream, gradient):
+        """Derivatives of every row's loss in the weights of the classes: what each class pays."""
+        stamp
+        n = logits.shape[1]
+        u, q, c = np.empty(n), np.empty(n), np.empty(n)
+        for i in range(logits.shape[0]):
+            scale = row_scale(factor, weights, upstream, i)
+            m = softmax_row(logits[i], u, q, c)
+            for k in range(n):
+                value, _, _ = classwise(loss, u[k], q[k], c[k], label(labels, i, k), n)
+                gradient[i, k] = mass_times(scale, value if m >= 0 else math.nan)
+
+    @driver
+    def softmax(logits, upstream, values, logarithms, product, log_product, pullback):
+        """Softmax, its logarithm, and products of their Jacobians with the rows of ``upstream``."""
+        stamp
+        n = logits.shape[1]
+        u, q, c, centered = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+        for i in range(logits.shape[0]):
+            m = softmax_row(logits[i], u, q, c)
+            if m < 0:
+                fill(u, math.nan)
+                fill(q, math.nan)
+                fill(c, math.nan)
+            if values is not None:
+                copy(values[i], q)
+            if logarithms is not None:
+                copy(logarithms[i], u)
+            if product is not None or log_product is not None:
+                centered_row(max(m, 0), q, c, upstream[i], centered)
+            if product is not None:
+                for k in range(n):
+                    product[i, k] = q[k] * centered[k]
+            if log_product is not None:
+                copy(log_product[i], centered)
+            if pullback is not None:
+                copy(centered, upstream[i])
+                gradient_row(max(m, 0), q, c, centered, 1.0, pullback[i])
+
+    @driver
+    def first_illegal_class(labels, classes):
+        """Return the first index whose label is not in [0, classes), or -1."""
+        stamp
+        legal = True
+        for i in range(labels.size):
+            legal &= 0 <= labels[i] < classes
+        if not legal:
+            for i in range(labels.size):
+                if not 0 <= labels[i] < classes:
+                    return i
+        return -1
+
+    @driver
+    def first_illegal_probability(labels, binary):
+        """Return the first index whose label is outside [0, 1], or not 0 or 1, or -1; nan passes."""
+        stamp
+        legal = True
+        for i in range(labels.size):
+            y = labels[i]
+            legal &= not (y < 0.0 or y > 1.0 or (binary and y > 0.0 and y < 1.0))
+        if not legal:
+            for i in range(labels.size):
+                y = labels[i]
+                if y < 0.0 or y > 1.0 or (binary and y > 0.0 and y < 1.0):
+                    return i
+        return -1
+
+    @driver
+    def first_unnormalized_row(labels, tolerance):
+        """Return the first row whose sum is not 1, or -1; nan passes."""
+        stamp
+        for i in range(labels.shape[0]):
+            row_sum = 0.0
+            for k in range(labels.shape[1]):
+                row_sum += float(labels[i, k])
+            if abs(row_sum - 1.0) > tolerance:
+                return i
+        return -1
+
+    @driver
+    def sum_of(values):
+        """Return Σ values, rounded about once, in an order that threads do not change."""
+        stamp
+        return total(values)
+
+    return SimpleNamespace(**{name: f for name, f in locals().items() if name != "stamp"})

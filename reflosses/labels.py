@@ -1,0 +1,88 @@
+"""Labels and weights: what is legal, found before anything is computed."""
+
+import math
+
+import numpy as np
+
+from . import threads
+from .arrays import WIDE, as_real
+
+
+def as_weights(x, name, shape):
+    """Return weights or upstream derivatives as one float64 for each value."""
+    x = as_real(x, name)
+    try:
+        return np.ascontiguousarray(np.broadcast_to(x, shape)).reshape(-1)
+    except ValueError:
+        raise ValueError(f"{name} of shape {x.shape} does not fit values of shape {shape}") from None
+
+
+def _at(name, index, shape):
+    return f"{name}[{', '.join(map(str, np.unravel_index(index, shape)))}]" if shape else name
+
+
+def _first(check, *arguments):
+    """Run a label check, over all threads for large arrays; return the first illegal index or -1."""
+    labels = arguments[0]
+    found = threads.run(lambda x: check(x, *arguments[1:]), (), (labels,), labels.size)
+    if len(found) == 1:
+        return found[0]
+    return check(*arguments) if max(found) >= 0 else -1
+
+
+def as_labels(labels, z, prepared, normalized):
+    """Return the checked labels and the weights that they imply (nan for a nan class), if any."""
+    y = np.asarray(labels)
+    if y.dtype.kind not in "biuf" and y.dtype.name != "bfloat16":
+        raise TypeError(f"labels must be real numbers, got {y.dtype}")
+    if prepared.rows and y.shape == z.shape[:-1]:
+        return _classes(y, z.shape[-1], prepared)
+    if y.shape != z.shape:
+        expected = f"{z.shape[:-1]} or {z.shape}" if prepared.rows else f"{z.shape}"
+        raise ValueError(f"labels of shape {y.shape} do not fit logits of shape {z.shape}: expected {expected}")
+    given = y.dtype
+    exact = z.dtype if given.kind in "biu" or given.itemsize <= z.itemsize else WIDE
+    y = np.ascontiguousarray(y, dtype=exact).reshape(y.shape)
+    index = _first(prepared.drivers.first_illegal_probability, y.reshape(-1), prepared.binary)
+    if index >= 0:
+        legal = "0 or 1" if prepared.binary else "in [0, 1]"
+        raise ValueError(f"{_at('labels', index, y.shape)} = {y.reshape(-1)[index]} must be {legal}")
+    if prepared.rows and normalized:
+        tolerance = 0.0 if given.kind in "biu" else math.sqrt(_precision(given))
+        index = _first(prepared.drivers.first_unnormalized_row, y.reshape(-1, y.shape[-1]), tolerance)
+        if index >= 0:
+            row_sum = y.reshape(-1, y.shape[-1])[index].sum(dtype=np.float64)
+            raise ValueError(
+                f"{_at('labels', index, y.shape[:-1])} sums to {row_sum}, not to 1; "
+                "pass normalized=False for labels that are no probabilities"
+            )
+    return y.reshape(-1, z.shape[-1]) if prepared.rows else y.reshape(-1), None
+
+
+def _precision(dtype):
+    if dtype.name == "bfloat16":
+        return 2.0**-7
+    return float(np.finfo(dtype).eps)
+
+
+def _classes(y, classes, prepared):
+    """Return integer classes as int64; floats with integer values will do."""
+    absent = None
+    whole = y
+    if y.dtype.kind not in "biu":
+        given = np.asarray(y, dtype=np.float64)
+        absent = np.isnan(given)
+        whole = np.where(absent, 0.0, given)
+        fraction = (whole != np.floor(whole)) | (np.abs(whole) > 2.0**53)
+        if fraction.any():
+            index = int(np.argmax(fraction))
+            raise ValueError(f"{_at('labels', index, y.shape)} = {y.reshape(-1)[index]} must be an integer class")
+    elif y.dtype.kind == "u" and y.size and y.dtype.itemsize == 8:
+        whole = np.minimum(y, np.uint64(2**62))
+    whole = np.ascontiguousarray(whole, dtype=np.int64).reshape(-1)
+    index = _first(prepared.drivers.first_illegal_class, whole, classes)
+    if index >= 0:
+        raise ValueError(f"{_at('labels', index, y.shape)} = {y.reshape(-1)[index]} must be in [0, {classes})")
+    if absent is not None and absent.any():
+        return whole, np.where(absent, math.nan, 1.0).reshape(-1)
+    return whole, None

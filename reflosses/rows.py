@@ -1,0 +1,217 @@
+"""One row of logits: its softmax without cancellation, and what follows from it.
+
+A row loss is a sum over classes of a function F of u = log p, so one pass over the classes gives
+F, F' and F'' and one identity (B = Σ F') gives every derivative:
+
+    gradient   g_j  = F'_j (1 - p_j) - p_j Σ_{k≠j} F'_k
+    Hessian    H_ij = Σ_k F''_k (δ_ik - p_i)(δ_jk - p_j) - B (p_i δ_ij - p_i p_j)
+
+Three quantities lose their digits at a confident prediction if they are got by subtraction:
+1 - p_m of the largest class m, log p_m, and Σ_{k≠m} F'_k.  All three are summed over the other
+classes instead.  For every other class p_j <= 1/2, and subtracting is harmless.
+
+The functions work on one row at a time and know nothing of drivers or devices.
+"""
+
+import math
+
+from numba import njit, types
+from numba.extending import overload
+
+from . import single, special
+from .dispatch import classwise
+from .special import inline, mass_times, two_sum
+
+SHORT = 32  # terms added one after the other
+CHUNK = 128  # terms added in any order; longer sums join such chunks without rounding error
+
+
+def exp_difference(a, b):
+    """Return exp(a - b) for two logits of an array, as exactly as their type deserves."""
+    return special.exp_sum(*two_sum(float(a), -float(b)))
+
+
+@overload(exp_difference, jit_options={"error_model": "numpy", "forceinline": True})
+def _(a, b):
+    if a == types.float64:
+        return lambda a, b: special.exp_sum(*two_sum(a, -b))
+    return lambda a, b: single.exp(float(a) - float(b))
+
+
+def log1p_like(a, x):
+    """Return log(1 + x), as exactly as the type of the logit ``a`` deserves."""
+    return special.log1p(x)
+
+
+@overload(log1p_like, jit_options={"error_model": "numpy", "forceinline": True})
+def _(a, x):
+    log1p = special.log1p if a == types.float64 else single.log1p
+    return lambda a, x: log1p(x)
+
+
+def label(labels, row, k):
+    """Return the label of class k: of a row of probabilities, or 1 for the class named."""
+    return float(labels[row, k]) if labels.ndim == 2 else float(labels[row] == k)
+
+
+@overload(label, jit_options={"forceinline": True})
+def _(labels, row, k):
+    if labels.ndim == 2:
+        return lambda labels, row, k: float(labels[row, k])
+    return lambda labels, row, k: 1.0 if labels[row] == k else 0.0
+
+
+@inline
+def per_class(class_weight, k):
+    """Return the weight of class k, 1 if the classes have none."""
+    if class_weight is None:
+        return 1.0
+    return class_weight[k]
+
+
+@njit(error_model="numpy", fastmath={"reassoc", "nsz"}, forceinline=True)
+def _sum_without(x, skipped):
+    total = 0.0
+    for k in range(x.size):
+        total += 0.0 if k == skipped else x[k]
+    return total
+
+
+@inline
+def total_without(x, skipped):
+    """Return Σ x without x[skipped]."""
+    n = x.size
+    high, low = 0.0, 0.0
+    if n <= SHORT:
+        for k in range(n):
+            high += 0.0 if k == skipped else x[k]
+        return high
+    for k in range(0, n, CHUNK):
+        high, error = two_sum(high, _sum_without(x[k : k + CHUNK], skipped - k))
+        low += error
+    return high + low
+
+
+@inline
+def total(x):
+    """Return Σ x."""
+    return total_without(x, -1)
+
+
+@inline
+def _order(x):
+    """Return an integer that grows with x, so that a maximum is a loop LLVM can vectorise."""
+    bits = special.float_to_bits(float(x))
+    return bits ^ ((bits >> 63) & 0x7FFFFFFFFFFFFFFF)
+
+
+@inline
+def argmax(z):
+    """Return the first index of the largest entry; a positive nan counts as the largest."""
+    n = z.size
+    best = _order(z[0])
+    for k in range(n):
+        here = _order(z[k])
+        best = here if here > best else best
+    first = n
+    for k in range(n):
+        first = k if _order(z[k]) == best and k < first else first
+    return first
+
+
+@inline
+def softmax_row(z, u, q, c):
+    """Fill u = log p, q = p and c = 1 - p of one row; return its largest class, or -1 for nan.
+
+    A nan, a second +inf, or nothing but -inf makes a row nan.
+    """
+    n = z.size
+    m = argmax(z)
+    largest = z[m]
+    for k in range(n):
+        q[k] = exp_difference(z[k], largest)
+    rest = total_without(q, m)
+    if not (largest > -math.inf and rest < math.inf):
+        return -1
+    log_total = log1p_like(largest, rest)
+    share = 1.0 / (1.0 + rest)
+    for k in range(n):
+        q[k] *= share
+        c[k] = 1.0 - q[k]
+        u[k] = (float(z[k]) - float(largest)) - log_total
+    u[m], q[m], c[m] = -log_total, share, rest * share
+    return m
+
+
+@inline
+def class_terms(loss, class_weight, labels, row, u, q, c, f, f1, f2):
+    """Fill what every class pays, F, and its two derivatives in u."""
+    n = u.size
+    for k in range(n):
+        w = per_class(class_weight, k)
+        value, slope, bend = classwise(loss, u[k], q[k], c[k], label(labels, row, k), n)
+        f[k], f1[k], f2[k] = mass_times(w, value), mass_times(w, slope), mass_times(w, bend)
+
+
+@inline
+def gradient_row(m, q, c, f1, scale, out):
+    """Fill scale · ∇ℓ."""
+    n = q.size
+    others = total_without(f1, m)
+    everything = others + f1[m]
+    for j in range(n):
+        without_j = others if j == m else everything - f1[j]
+        out[j] = mass_times(scale, f1[j] * c[j] - q[j] * without_j)
+
+
+@inline
+def hessian_diagonal_row(m, q, c, f1, f2, scale, out):
+    """Fill scale · diag ∇²ℓ."""
+    n = q.size
+    slopes = total(f1)
+    others = total_without(f2, m)
+    everything = others + f2[m]
+    for j in range(n):
+        without_j = others if j == m else everything - f2[j]
+        bend = f2[j] * c[j] * c[j] + q[j] * q[j] * without_j
+        out[j] = mass_times(scale, bend - slopes * (q[j] * c[j]))
+
+
+@inline
+def hessian_row(m, q, c, f1, f2, scale, diagonal, out):
+    """Fill scale · ∇²ℓ."""
+    n = q.size
+    slopes = total(f1)
+    bends = total(f2)
+    for i in range(n):
+        for j in range(n):
+            bend = (bends - f2[i] - f2[j]) * q[i] * q[j] - f2[i] * c[i] * q[j] - f2[j] * c[j] * q[i]
+            out[i, j] = mass_times(scale, bend + slopes * q[i] * q[j])
+    hessian_diagonal_row(m, q, c, f1, f2, scale, diagonal)
+    for i in range(n):
+        out[i, i] = diagonal[i]
+
+
+@inline
+def centered_row(m, q, c, vector, out):
+    """Fill v - (p·v) 1, whose m-th entry is Σ_{k≠m} p_k (v_m - v_k)."""
+    n = q.size
+    others = 0.0
+    for k in range(n):
+        others += 0.0 if k == m else mass_times(q[k], float(vector[k]))
+    mean = others + q[m] * float(vector[m])
+    for k in range(n):
+        out[k] = c[m] * float(vector[m]) - others if k == m else float(vector[k]) - mean
+
+
+@inline
+def hessian_vector_row(m, q, c, f1, f2, vector, scale, centered, out):
+    """Fill scale · ∇²ℓ v."""
+    n = q.size
+    slopes = total(f1)
+    centered_row(m, q, c, vector, centered)
+    bend = 0.0
+    for k in range(n):
+        bend += f2[k] * centered[k]
+    for k in range(n):
+        out[k] = mass_times(scale, f2[k] * centered[k] - q[k] * bend - slopes * (q[k] * centered[k]))
