@@ -45,10 +45,11 @@ ValueError
 import math
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 
 from . import cpu, threads
-from .arrays import WIDE, as_logits, as_real, finish, place, rounded
+from .arrays import NARROW, WIDE, as_logits, as_real, finish, place, rounded
 from .dispatch import Single
 from .domain import Targets, is_loss, parameters
 from .labels import as_labels, as_weights
@@ -206,6 +207,10 @@ class _Call:
             self.check_out(out, shape)
         return place(out, shape, flat, self.dtype)
 
+    def place_derivatives(self, out):
+        """Return (result, buffer) for an output in the shape of the logits."""
+        return self.place(out, self.shape, self.logits.shape)
+
     def check_out(self, out, shape):
         """Refuse an unsuitable ``out``; move inputs that it overlaps out of its way."""
         if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != self.dtype:
@@ -243,6 +248,13 @@ class _Call:
         else:
             self.run(prepared.drivers.rows, values, gradient, hessian)
 
+    def derive_in_labels(self, wrt, values, gradient):
+        """Fill value, unless it is ``None``, and the gradient with respect to the labels."""
+        if wrt != "labels":
+            raise ValueError(f'wrt must be "logits" or "labels", got {wrt!r}')
+        drivers = self.prepared.drivers
+        self.run(drivers.rows_in_labels if self.prepared.rows else drivers.pointwise_in_labels, values, gradient)
+
     def mend(self, values, gradient):
         """Do again, the general way, the rows whose logits the quick driver finds too large."""
         with np.errstate(invalid="ignore", over="ignore"):
@@ -269,7 +281,7 @@ class _Call:
         weights = float(self.prepared.drivers.sum_of(self.weights))
         return total / weights if weights else math.nan
 
-    def values_target(self, out):
+    def place_values(self, out):
         """Return (result, buffer) for the values; a reduction needs them in float64."""
         if self.reduction == "none":
             return self.place(out, self.batch, self.logits.shape[:1])
@@ -285,6 +297,119 @@ class _Call:
             return reduced
         result[()] = reduced
         return result
+
+
+# ---- small calls --------------------------------------------------------------------------
+
+
+class _Plan(NamedTuple):
+    """The compiled functions for one kind of plain call, past Numba's look at every argument."""
+
+    dimensions: int  # of the logits
+    check: Any  # (labels, bound) -> first illegal index
+    bound: Any
+    driver: Any
+    shared: tuple
+
+
+_plans: dict = {}
+
+
+def _plain(wanted, loss, logits, labels, outs):
+    """Run a small, plain call without ceremony and return its results; None if it is not plain.
+
+    Plain are contiguous logits of a few rows with int64 classes, or single logits with labels of
+    their own dtype, unweighted and unreduced.  Numba's look at the types of the arguments costs as
+    much as a small batch's loss; here identity of the dtypes stands for it.
+    """
+    if type(logits) is not np.ndarray or type(labels) is not np.ndarray:
+        return None
+    dtype = logits.dtype
+    try:
+        plan = _plans.get((wanted, type(loss), loss, dtype, labels.dtype))
+    except TypeError:  # an array among the parameters
+        return None
+    shape = logits.shape
+    rows = len(shape) == 2
+    batch = shape[:1] if rows else shape
+    if plan is None or labels.shape != batch or len(shape) != plan.dimensions or not 0 < logits.size < threads.SERIAL:
+        return None
+    if not (logits.flags.carray and labels.flags.carray):
+        return None
+    if plan.check(labels, shape[1] if rows else plan.bound) >= 0:
+        return None  # the long way says what is wrong
+    results: list = [None, None, None]
+    for k, out in zip(wanted, outs, strict=True):
+        expected = batch if k == 0 else shape
+        if out is None:
+            results[k] = np.empty(expected, dtype)
+        elif type(out) is np.ndarray and out.shape == expected and out.dtype is dtype and _apart(out, logits, labels):
+            results[k] = out
+        else:
+            return None
+    if plan.driver(*plan.shared, logits, labels, None, None, *results[: 2 if rows else 3]):
+        return None  # logits beyond the quick driver's range
+    return results
+
+
+def _apart(out, logits, labels):
+    """Whether an output is writable, contiguous and its own memory."""
+    if not out.flags.carray:
+        return False
+    if out.base is None and logits.base is None and labels.base is None:
+        return out is not logits and out is not labels
+    return not (np.may_share_memory(out, logits) or np.may_share_memory(out, labels))
+
+
+def _remember(wanted, call, loss, logits, labels, results):
+    """Keep the compiled functions of a call just made, if ``_plain`` can make it."""
+    prepared, drivers = call.prepared, call.prepared.drivers
+    plain = type(logits) is type(labels) is np.ndarray and logits.dtype == call.dtype and call.dtype in (NARROW, WIDE)
+    if not plain or not (logits.flags.carray and labels.flags.carray) or not 0 < logits.size < threads.SERIAL:
+        return
+    if prepared.rows:
+        if not prepared.sparse or 2 in wanted or labels.dtype != np.int64 or (logits.ndim, labels.ndim) != (2, 1):
+            return
+        check, bound, driver, results = drivers.first_illegal_class, 2, drivers.hard_rows, results[:2]
+        shared = (call.kernel, prepared.class_weight, 1.0)
+    else:
+        if labels.dtype != logits.dtype or logits.ndim != 1:
+            return
+        check, bound, driver = drivers.first_illegal_probability, prepared.binary, drivers.pointwise
+        shared = (call.kernel, 1.0)
+    compiled_check = _compiled(check, labels, bound)
+    compiled = _compiled(driver, *shared, logits, labels, None, None, *results)
+    if compiled_check and compiled:
+        _plans[wanted, type(loss), loss, logits.dtype, labels.dtype] = _Plan(
+            logits.ndim, compiled_check, bound, compiled, shared
+        )
+
+
+def _compiled(driver, *arguments):
+    """Return what Numba compiled for arguments of these types; nothing where it is switched off."""
+    found = getattr(driver, "overloads", {}).get(tuple(map(numba.typeof, arguments)))
+    return found and found.entry_point
+
+
+def _derivatives(wanted, outs, loss, logits, labels, weight, upstream, reduction, normalized):
+    """Return [value, gradient, Hessian diagonal], those that are wanted (0, 1, 2)."""
+    plain = weight is None and upstream is None and reduction == "none"
+    if plain:
+        results = _plain(wanted, loss, logits, labels, outs)
+        if results is not None:
+            return results
+    call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
+    results, buffers = [None, None, None], [None, None, None]
+    for k, out in zip(wanted, outs, strict=True):
+        place = call.place_values if k == 0 else call.place_derivatives
+        results[k], buffers[k] = place(out)
+    call.derive(*buffers)
+    if plain:
+        _remember(wanted, call, loss, logits, labels, results)
+    for k in wanted:
+        finished = call.finish_values if k == 0 else finish
+        results[k] = finished(results[k], buffers[k])
+    return results
 
 
 def _pair(out, verb):
@@ -308,10 +433,7 @@ def value(loss, logits, labels, *, weight=None, upstream=None, reduction="none",
     >>> value(CrossEntropy(), [[2.0, 0.0, -1.0], [0.0, 40.0, 0.0]], [0, 1])
     array([1.69846016e-01, 8.49670851e-18])
     """
-    call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
-    result, buffer = call.values_target(out)
-    call.derive(buffer, None, None)
-    return call.finish_values(result, buffer)
+    return _derivatives((0,), (out,), loss, logits, labels, weight, upstream, reduction, normalized)[0]
 
 
 def gradient(
@@ -327,9 +449,11 @@ def gradient(
     >>> gradient(CrossEntropy(), [[0.0, 40.0, 0.0]], [1])
     array([[ 4.24835426e-18, -8.49670851e-18,  4.24835426e-18]])
     """
+    if wrt == "logits":
+        return _derivatives((1,), (out,), loss, logits, labels, weight, upstream, reduction, normalized)[1]
     call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
-    result, buffer = call.place(out, call.shape, call.logits.shape)
-    _derive_wrt(call, wrt, None, buffer)
+    result, buffer = call.place_derivatives(out)
+    call.derive_in_labels(wrt, None, buffer)
     return finish(result, buffer)
 
 
@@ -344,27 +468,17 @@ def value_and_gradient(
     >>> value_and_gradient(BinaryCrossEntropy(), [0.0, 2.0], [1, 1], reduction="mean")
     (np.float64(0.4100375958014586), array([-0.25      , -0.05960146]))
     """
-    value_out, gradient_out = _pair(out, "value_and_gradient")
+    outs = _pair(out, "value_and_gradient")
+    if wrt == "logits":
+        return tuple(_derivatives((0, 1), outs, loss, logits, labels, weight, upstream, reduction, normalized)[:2])
     call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
-    values, value_buffer = call.values_target(value_out)
-    slopes, slope_buffer = call.place(gradient_out, call.shape, call.logits.shape)
-    _derive_wrt(call, wrt, value_buffer, slope_buffer)
+    values, value_buffer = call.place_values(outs[0])
+    slopes, slope_buffer = call.place_derivatives(outs[1])
+    call.derive_in_labels(wrt, value_buffer, slope_buffer)
     return call.finish_values(values, value_buffer), finish(slopes, slope_buffer)
 
 
-def _derive_wrt(call, wrt, values, gradient):
-    if wrt == "logits":
-        call.derive(values, gradient, None)
-    elif wrt == "labels":
-        drivers = call.prepared.drivers
-        call.run(drivers.rows_in_labels if call.prepared.rows else drivers.pointwise_in_labels, values, gradient)
-    else:
-        raise ValueError(f'wrt must be "logits" or "labels", got {wrt!r}')
-
-
-def hessian_diagonal(
-    loss, logits, labels, *, weight=None, upstream=None, reduction="none", normalized=True, out=None
-):
+def hessian_diagonal(loss, logits, labels, *, weight=None, upstream=None, reduction="none", normalized=True, out=None):
     """Return the second derivative with respect to each logit, in the shape of the logits.
 
     Examples
@@ -373,10 +487,7 @@ def hessian_diagonal(
     >>> hessian_diagonal(SigmoidFocal(gamma=0.0, alpha=None), [0.0, -50.0], [1, 1])
     array([2.50000000e-01, 1.92874985e-22])
     """
-    call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
-    result, buffer = call.place(out, call.shape, call.logits.shape)
-    call.derive(None, None, buffer)
-    return finish(result, buffer)
+    return _derivatives((2,), (out,), loss, logits, labels, weight, upstream, reduction, normalized)[2]
 
 
 def gradient_and_hessian_diagonal(
@@ -390,12 +501,8 @@ def gradient_and_hessian_diagonal(
     >>> gradient_and_hessian_diagonal(BinaryCrossEntropy(), [0.0, 0.0], [0, 1])
     (array([ 0.5, -0.5]), array([0.25, 0.25]))
     """
-    gradient_out, hessian_out = _pair(out, "gradient_and_hessian_diagonal")
-    call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
-    slopes, slope_buffer = call.place(gradient_out, call.shape, call.logits.shape)
-    bends, bend_buffer = call.place(hessian_out, call.shape, call.logits.shape)
-    call.derive(None, slope_buffer, bend_buffer)
-    return finish(slopes, slope_buffer), finish(bends, bend_buffer)
+    outs = _pair(out, "gradient_and_hessian_diagonal")
+    return tuple(_derivatives((1, 2), outs, loss, logits, labels, weight, upstream, reduction, normalized)[1:])
 
 
 def hessian(loss, logits, labels, *, weight=None, upstream=None, reduction="none", normalized=True, out=None):
@@ -412,9 +519,16 @@ def hessian(loss, logits, labels, *, weight=None, upstream=None, reduction="none
     """
     call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
     if not call.prepared.rows:
-        result, buffer = call.place(out, call.shape, call.logits.shape)
-        call.derive(None, None, buffer)
-        return finish(result, buffer)
+        return hessian_diagonal(
+            loss,
+            logits,
+            labels,
+            weight=weight,
+            upstream=upstream,
+            reduction=reduction,
+            normalized=normalized,
+            out=out,
+        )
     n = call.classes
     result, buffer = call.place(out, (*call.shape, n), (-1 if call.logits.size else 0, n, n))
     call.run(call.prepared.drivers.rows_hessian, buffer)
@@ -437,7 +551,7 @@ def hessian_vector_product(
     if vector.shape != call.shape:
         raise ValueError(f"vector of shape {vector.shape} does not fit logits of shape {call.shape}")
     vector = vector.reshape(call.logits.shape)
-    result, buffer = call.place(out, call.shape, call.logits.shape)
+    result, buffer = call.place_derivatives(out)
     if out is not None and np.may_share_memory(out, vector):
         vector = vector.copy()
     if call.prepared.rows:
