@@ -77,10 +77,15 @@ def _pointwise_points(targets, dtype, random, count):
     groups = [
         ("ordinary", "logits a trained model gives", ordinary, hard),
         (
+            "reported",
+            "where public implementations were caught: log(1 + exp(-14.81)) is lost beside 14.81 in float32, and "
+            "https://github.com/pytorch/pytorch/issues/13773 https://github.com/pytorch/pytorch/issues/103316",
+            _both_signs([14.81, 50.0, 100.0, 120.0]),
+            hard,
+        ),
+        (
             "saturated",
-            "σ(z) rounds to 0 or 1, where clipping and 1 - p lose all digits or give nan: "
-            "https://github.com/pytorch/pytorch/issues/13773 "
-            "https://github.com/pytorch/pytorch/issues/103316",
+            "σ(z) rounds to 0 or 1, where clipping and 1 - p lose all digits or give nan",
             _both_signs(np.append(gaps, largest)),
             hard,
         ),
@@ -147,8 +152,7 @@ def _row_points(classes, dtype, random, count):
         ("ordinary", "logits a trained model gives", ordinary),
         (
             "saturated",
-            "one class has all the probability; p - 1 and log p of it lose every digit: "
-            "https://github.com/pytorch/pytorch/issues/195678",
+            "one class has all the probability; p - 1 and log p of it lose every digit",
             gaps * first,
         ),
         (
@@ -181,10 +185,13 @@ def _row_points(classes, dtype, random, count):
         ),
         ("zero", "both zeros in one row", np.array([np.where(first, -0.0, 0.0), np.where(first, 0.0, -0.0)])),
     ]
+    if classes == 3:
+        reason = "where p - 1 is 0 in float32 and in float64: https://github.com/pytorch/pytorch/issues/195678"
+        groups.append(("reported", reason, np.array([20.0, 40.0])[:, None] * first))
     made = []
     for name, reason, z in groups:
         z = _clipped(z, dtype)
-        rows, labels = _hard_labels(z, all_ranks=name in ("saturated", "spread"))
+        rows, labels = _hard_labels(z, all_ranks=name in ("reported", "saturated", "spread"))
         made.append(Points(f"{name}, {classes} classes", reason, rows, labels))
         kinds = np.arange(len(z)) % len(KINDS)
         soft = np.array([_soft_labels(row, KINDS[kind], random) for row, kind in zip(z, kinds)])

@@ -1,0 +1,233 @@
+"""The judgement of one implementation: errors in ulps, where they are worst, and a grade.
+
+Grades rest on three yardsticks, none of which is a lone tolerance:
+
+- the result: an error of at most ``GOOD`` ulps of it (of Σ |terms| where terms cancel) is as good
+  as a careful implementation gets;
+- the input: an error that a change of the logits by ``STABLE`` ulps would explain is backward
+  stable, and no fault of the implementation; nor is one of a few last bits of 1, if it leaves
+  digits of the result, as in p - y for smoothed labels;
+- the ordinary: errors that are invisible beside the largest results on ordinary inputs do no harm
+  there, whatever happens at saturation.
+"""
+
+import warnings
+from typing import NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+from .measure import errors, is_within
+from .truth import batches
+
+GOOD = 4  # ulps: a formula of a few operations, each of which may lose one
+STABLE = 32  # ulps of the logits: a thousand terms added one by one lose about √1000 of them
+ROUNDING = 64  # ulps of the largest ordinary result: a few times as much, since several such sums meet
+FAR = 1e-3  # of a result: more has lost all but three digits, or is, where rounding cannot be why, a bias
+MOST = 0.1  # of the mild rows: fewer may be hit by accident, a different formula hits more
+CERTAIN = 0.9  # of the largest relative error: any input with this much shows a fault as well as the worst
+VERBS = "value", "gradient"
+GRADES = {
+    "A": f"at most {GOOD} ulps off everywhere",
+    "B": "backward stable: the exact result of logits a few last bits away",
+    "C": "right on ordinary inputs; loses digits or breaks at saturation",
+    "D": "not finite on ordinary inputs, or an epsilon or lost digits are visible there",
+    "F": "another function: ordinary inputs are wrong by far",
+}
+
+
+class Worst(NamedTuple):
+    """One result and its truth: the row, and the entry of it for a gradient."""
+
+    verb: str
+    group: str
+    logits: np.ndarray
+    labels: np.ndarray
+    index: tuple
+    computed: float
+    truth: float
+    ulps: float
+
+
+class Measured(NamedTuple):
+    """The errors of one verb over many results: the worst, how many are off, how many not finite."""
+
+    worst: Worst
+    count: int
+    off: int
+    nonfinite: int
+
+    @property
+    def share_off(self):
+        return self.off / self.count
+
+
+class Verdict(NamedTuple):
+    """What was found about one implementation of one loss in one dtype.
+
+    ``measured`` maps a verb to its ``Measured`` on all inputs and ``real`` on the real ones;
+    ``example`` maps a verb to the simplest input that shows why the grade is no better.
+    ``broken`` counts results of ours that break the promise of docs/accuracy.md.
+    """
+
+    system: str
+    name: str
+    loss: tuple
+    dtype: str
+    grade: str
+    measured: dict
+    real: dict
+    example: dict
+    broken: int
+
+
+class _Outcome:
+    """One verb of one batch: computed results, their errors, and which of them break which rule."""
+
+    def __init__(self, batch, verb, computed, scale):
+        self.batch, self.verb = batch, verb
+        self.computed = computed
+        self.truth = batch.truth(verb)
+        self.ulps = errors(computed, batch.certified[verb], batch.terms[verb])
+        self.nonfinite = ~np.isfinite(computed) & (self.ulps == np.inf)
+        with np.errstate(invalid="ignore", over="ignore"):
+            distance = np.abs(computed.astype(np.float64) - self.truth)
+        self.distance = np.where(self.ulps == 0, 0.0, distance)  # equal infinities, and truths that are nan
+        limits = ml_dtypes.finfo(computed.dtype)
+        self.off = self.ulps > GOOD
+        self.wrong = ~(self.distance <= ROUNDING * float(limits.eps) * scale)  # visibly, beside the largest
+        self.unstable = self._unstable(limits)
+
+    def _unstable(self, limits):
+        """Return which results neither a small change of the logits nor rounding of terms explains."""
+        unit, tiny = float(limits.eps), float(limits.smallest_normal)  # flushing subnormals is allowed
+        terms = np.array([float(x.mid()) for x in self.batch.terms[self.verb]]).reshape(self.truth.shape)
+        unstable = self.off.copy()
+        for i in np.flatnonzero(self.off.reshape(len(self.off), -1).any(axis=1)):
+            with np.errstate(over="ignore"):
+                size = np.maximum(np.abs(self.truth[i]), terms[i])
+                yardstick = size + self.batch.sensitivity(self.verb, i)
+                unstable[i] &= ~(self.distance[i] <= STABLE * unit * yardstick + tiny)
+                unstable[i] &= self.wrong[i] | (self.distance[i] > FAR * size)
+        return unstable
+
+    def far(self):
+        """Return for every row whether it is off by a visible part of its own largest entry."""
+        largest = np.abs(self.truth).reshape(len(self.truth), -1).max(axis=1)
+        distance = np.where(self.wrong, self.distance, 0.0).reshape(len(self.truth), -1).max(axis=1)
+        return ~(distance <= FAR * largest)
+
+    def at(self, index):
+        """Return one result as a ``Worst``."""
+        i = index[0]
+        return Worst(
+            self.verb,
+            self.batch.groups[i],
+            self.batch.logits[i],
+            self.batch.labels[i],
+            tuple(int(k) for k in index[1:]),
+            float(self.computed[index]),
+            float(self.truth[index]),
+            float(self.ulps[index]),
+        )
+
+
+def judge(implementation, loss, dtype):
+    """Run one implementation of a loss in a dtype on every batch it accepts and return the ``Verdict``."""
+    accepted = [batch for batch in batches(loss, np.dtype(dtype)) if implementation.accepts(batch)]
+    scale = {verb: max(_largest_ordinary(batch, verb) for batch in accepted) for verb in VERBS}
+    outcomes = [
+        _Outcome(batch, verb, computed, scale[verb])
+        for batch in accepted
+        for verb, computed in zip(VERBS, run(implementation, batch), strict=True)
+        if computed is not None
+    ]
+    grade, culprits = _grade(outcomes)
+    verbs = [verb for verb in VERBS if any(outcome.verb == verb for outcome in outcomes)]
+    return Verdict(
+        implementation.system,
+        implementation.name,
+        loss,
+        np.dtype(dtype).name,
+        grade,
+        {verb: _measured([x for x in outcomes if x.verb == verb]) for verb in verbs},
+        {verb: _measured([x for x in outcomes if x.verb == verb and x.batch.real]) for verb in verbs},
+        {verb: _example([x for x in culprits if x[0].verb == verb]) for verb in verbs},
+        _broken(outcomes) if implementation.ours else 0,
+    )
+
+
+def run(implementation, batch):
+    """Return the value and the gradient (or None) of a batch, in its dtype, without any warnings."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        results = implementation.function(batch.loss, batch.logits.copy(), batch.labels.copy())
+        return [None if x is None else np.asarray(x).astype(batch.logits.dtype) for x in results]
+
+
+def _measured(outcomes):
+    worst = max(outcomes, key=lambda x: x.ulps.max())
+    return Measured(
+        worst.at(np.unravel_index(np.argmax(worst.ulps), worst.ulps.shape)),
+        sum(x.ulps.size for x in outcomes),
+        sum(int(np.count_nonzero(x.off)) for x in outcomes),
+        sum(int(np.count_nonzero(x.nonfinite)) for x in outcomes),
+    )
+
+
+def _grade(outcomes):
+    """Return the grade and, for every outcome, which results stand in the way of a better one."""
+    if not any(x.off.any() for x in outcomes):
+        return "A", []
+    if not any(x.unstable.any() for x in outcomes):
+        return "B", [(x, x.off) for x in outcomes]
+    ordinary = [(x, _along(x.batch.ordinary, x.wrong)) for x in outcomes]
+    if not any(mask.any() for _, mask in ordinary):
+        return "C", [(x, x.unstable) for x in outcomes]
+    for verb in VERBS:
+        mild = [(x.far() & x.batch.mild, x.batch.mild) for x in outcomes if x.verb == verb]
+        if sum(hit.sum() for hit, _ in mild) > MOST * sum(rows.sum() for _, rows in mild):
+            return "F", [(x, _along(x.batch.mild, x.wrong)) for x in outcomes]
+    return "D", ordinary
+
+
+def _largest_ordinary(batch, verb):
+    return np.abs(batch.truth(verb)[batch.ordinary]).max(initial=0.0)
+
+
+def _along(rows, results):
+    return results & rows.reshape(-1, *[1] * (results.ndim - 1))
+
+
+def _example(culprits):
+    """Return the simplest input among those that show a fault best, or None."""
+    found = []
+    for outcome, mask in culprits:
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            lost = np.where(outcome.truth == 0, 1.0, outcome.distance / np.abs(outcome.truth))
+        lost = np.where(outcome.nonfinite, np.inf, np.minimum(lost, 1.0))
+        found += [(lost[index], outcome, index) for index in map(tuple, np.argwhere(mask))]
+    if not found:
+        return None
+    most = max(lost for lost, _, _ in found)
+    shown = [(outcome, index) for lost, outcome, index in found if lost >= CERTAIN * most]
+    outcome, index = min(shown, key=lambda x: _obscurity(x[0].batch, x[1][0]))
+    return outcome.at(index)
+
+
+def _obscurity(batch, i):
+    """Return what makes row i a bad example: soft labels, unheard of, many numbers, long ones, large ones."""
+    numbers = np.atleast_1d(batch.logits[i])
+    long = any(len(str(x)) > len("-12.34") for x in numbers)
+    size = np.abs(numbers[np.isfinite(numbers)].astype(np.float64)).max(initial=0.0)
+    return batch.soft, not batch.groups[i].startswith("reported"), len(numbers) not in (1, 3), len(numbers), long, size
+
+
+def _broken(outcomes):
+    """Return how many results are outside of what the library promises."""
+    broken = 0
+    for x in outcomes:
+        ulps = 2 if x.verb == "value" else GOOD
+        kept = is_within(x.computed, x.batch.certified[x.verb], x.batch.terms[x.verb], ulps)
+        broken += int(np.count_nonzero(~kept))
+    return broken

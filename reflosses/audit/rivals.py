@@ -1,0 +1,405 @@
+"""Implementations of the losses that are found on this machine, ours among them.
+
+Each is a function ``(loss, logits, labels) -> (value, gradient or None)`` on NumPy arrays, unreduced.
+Frameworks are imported where they are used, so that a table of all of them costs nothing.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import NamedTuple
+
+import ml_dtypes
+import numpy as np
+from scipy import special
+
+from ..losses import LOSSES, BinaryCrossEntropy, CrossEntropy, LabelSmoothing, SigmoidFocal
+
+WIDE = np.float32, np.float64
+DTYPES = np.float16, ml_dtypes.bfloat16, np.float32, np.float64
+ROWS = 512  # jax gets batches filled up to a multiple of this: compiling for a new shape takes 0.2 s
+KERAS_BACKENDS = "jax", "torch"  # those whose gradients are taken here
+
+
+class Implementation(NamedTuple):
+    """One way in which somebody computes a loss."""
+
+    system: str  # the package it comes from
+    name: str
+    loss: type
+    function: Callable
+    expresses: Callable = lambda loss: True  # whether it has the parameters that a loss has
+    rows: bool = True  # whether it takes rows of probabilities as labels
+    dtypes: tuple = WIDE
+
+    @property
+    def ours(self):
+        return self.system == "reflosses"
+
+    def accepts(self, batch):
+        """Whether the implementation takes labels of a batch's kind."""
+        return self.rows or not batch.soft
+
+    def cases(self, dtypes=DTYPES):
+        """Return (loss, dtype) for all settings that it can compute; only the first in 16 bits."""
+        losses = [loss for loss in (self.loss(*s) for s in self.loss.settings) if self.expresses(loss)]
+        return [(x, t) for t in self.dtypes if t in dtypes for x in (losses if t in WIDE else losses[:1])]
+
+
+# Ours ---------------------------------------------------------------------------------------
+
+
+def kernels(loss, logits, labels):
+    from ..api import value_and_gradient
+
+    return value_and_gradient(loss, logits, labels, normalized=False)
+
+
+# NumPy and SciPy, as people write them -------------------------------------------------------
+
+
+def as_rows(logits, labels):
+    """Return labels as rows of probabilities in the dtype of the logits."""
+    if labels.ndim == logits.ndim:
+        return labels
+    return (labels[:, None] == np.arange(logits.shape[1])).astype(logits.dtype)
+
+
+def weighted_rows(loss, logits, labels):
+    """Return what multiplies -log p_i: the label, smoothed and weighted as the loss says."""
+    y = as_rows(logits, labels)
+    if isinstance(loss, LabelSmoothing):
+        y = y * logits.dtype.type(1 - loss.smoothing) + logits.dtype.type(loss.smoothing / logits.shape[1])
+    weight = class_weight(loss)
+    return y if weight is None else y * np.asarray(weight, logits.dtype)
+
+
+def class_weight(loss):
+    """Return the weights of the classes of a cross entropy, smoothed or not."""
+    return loss.loss.class_weight if isinstance(loss, LabelSmoothing) else loss.class_weight
+
+
+def log_of_softmax(loss, z, y):
+    t = weighted_rows(loss, z, y)
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    p = e / e.sum(axis=1, keepdims=True)
+    return -np.sum(t * np.log(p), axis=1), p * t.sum(axis=1, keepdims=True) - t
+
+
+def log_sum_exp(loss, z, y):
+    t = weighted_rows(loss, z, y)
+    m = z.max(axis=1, keepdims=True)
+    lse = m + np.log(np.sum(np.exp(z - m), axis=1, keepdims=True))
+    return np.sum(t * (lse - z), axis=1), np.exp(z - lse) * t.sum(axis=1, keepdims=True) - t
+
+
+def scipy_log_softmax(loss, z, y):
+    t = weighted_rows(loss, z, y)
+    p = special.softmax(z, axis=1)
+    return -np.sum(t * special.log_softmax(z, axis=1), axis=1), p * t.sum(axis=1, keepdims=True) - t
+
+
+def log_of_expit(loss, z, y):
+    w = z.dtype.type(loss.pos_weight)
+    p = 1 / (1 + np.exp(-z))
+    return -(w * y * np.log(p) + (1 - y) * np.log(1 - p)), (1 - y) * p - w * y * (1 - p)
+
+
+def logaddexp(loss, z, y):
+    return np.logaddexp(0, z) - y * z, special.expit(z) - y
+
+
+def xlogy(loss, z, y):
+    w, p = z.dtype.type(loss.pos_weight), special.expit(z)
+    return -(w * special.xlogy(y, p) + special.xlog1py(1 - y, -p)), (1 - y) * p - w * y * (1 - p)
+
+
+def log_expit(loss, z, y):
+    w = z.dtype.type(loss.pos_weight)
+    value = -(w * y * special.log_expit(z) + (1 - y) * special.log_expit(-z))
+    return value, (1 - y) * special.expit(z) - w * y * special.expit(-z)
+
+
+def balance(loss, y):
+    """Return α for y = 1 and 1 - α for y = 0, or 1."""
+    return y.dtype.type(1) if loss.alpha is None else np.where(y == 1, loss.alpha, 1 - loss.alpha).astype(y.dtype)
+
+
+def focal_of_p(loss, z, y):
+    p, gamma = 1 / (1 + np.exp(-z)), z.dtype.type(loss.gamma)
+    q, a = np.where(y == 1, p, 1 - p), balance(loss, y)
+    slope = a * (1 - q) ** gamma * (gamma * q * np.log(q) - (1 - q))
+    return -a * (1 - q) ** gamma * np.log(q), np.where(y == 1, slope, -slope)
+
+
+def focal_of_log_expit(loss, z, y):
+    t, gamma = np.where(y == 1, z, -z), z.dtype.type(loss.gamma)
+    s, q, c, a = special.log_expit(t), special.expit(t), special.expit(-t), balance(loss, y)
+    slope = a * c**gamma * (gamma * q * s - c)
+    return -a * c**gamma * s, np.where(y == 1, slope, -slope)
+
+
+# scikit-learn -------------------------------------------------------------------------------
+
+
+def half_multinomial(loss, z, y):
+    from sklearn._loss import HalfMultinomialLoss
+
+    return HalfMultinomialLoss(n_classes=z.shape[1]).loss_gradient(y.astype(z.dtype), np.ascontiguousarray(z))
+
+
+def half_binomial(loss, z, y):
+    from sklearn._loss import HalfBinomialLoss
+
+    return HalfBinomialLoss().loss_gradient(y.astype(z.dtype), z)
+
+
+def log_loss(loss, z, y):
+    """scikit-learn's metric, which clips probabilities and has no gradient, one row at a time."""
+    from sklearn.metrics import log_loss
+
+    p = special.softmax(z, axis=1)
+    classes = np.arange(z.shape[1])
+    return np.array([log_loss([label], row[None], labels=classes) for label, row in zip(y, p, strict=True)]), None
+
+
+# Frameworks: each function below returns the loss as a function of logits and labels ------------
+
+
+def by_autograd(function, z, y):
+    """Return the values of a torch function and the gradient of their sum, as NumPy arrays."""
+    import torch
+
+    with torch.enable_grad():
+        logits = torch.from_numpy(z).requires_grad_()
+        value = function(logits, torch.from_numpy(y))
+        (gradient,) = torch.autograd.grad(value.sum(), logits)
+    return value.detach().numpy(), gradient.numpy()
+
+
+def by_jax(function, z, y):
+    """Return the values of a jax function and the gradient of their sum, as NumPy arrays."""
+    import jax
+
+    with jax.enable_x64(z.dtype == np.float64):
+        value, pullback = jax.vjp(lambda z: function(z, jax.numpy.asarray(y)), jax.numpy.asarray(z))
+        return np.asarray(value), np.asarray(pullback(jax.numpy.ones_like(value))[0])
+
+
+@cache
+def compiled(make, loss):
+    """Return value and gradient of a jax function of a loss, compiled once for every shape."""
+    import jax
+
+    def both(z, y):
+        value, pullback = jax.vjp(lambda z: make(loss)(z, y), z)
+        return value, pullback(jax.numpy.ones_like(value))[0]
+
+    return jax.jit(both)
+
+
+def torch(make):
+    """Return an implementation from a torch one."""
+    return lambda loss, z, y: by_autograd(make(loss), z, y)
+
+
+def jax(make, one_hot=False):
+    """Return an implementation from a jax one, compiled as users compile it."""
+
+    def function(loss, z, y):
+        from jax import enable_x64
+
+        y = as_rows(z, y) if one_hot else y
+        full = [np.concatenate([x, np.repeat(x[-1:], -len(x) % ROWS, axis=0)]) for x in (z, y)]
+        with enable_x64(z.dtype == np.float64):
+            return [np.asarray(x)[: len(z)] for x in compiled(make, loss)(*full)]
+
+    return function
+
+
+def keras(make, one_hot=False):
+    """Return an implementation from a Keras one, differentiated by Keras's backend."""
+
+    def function(loss, z, y):
+        import keras
+
+        if keras.backend.backend() == "jax":
+            return jax(make, one_hot)(loss, z, y)
+        return by_autograd(make(loss), z, as_rows(z, y) if one_hot else y)
+
+    return function
+
+
+def torch_cross_entropy(loss):
+    import torch
+
+    def formula(z, y):
+        weight = class_weight(loss)
+        weight = None if weight is None else torch.tensor(weight, dtype=z.dtype)
+        return torch.nn.functional.cross_entropy(
+            z, y, weight=weight, label_smoothing=getattr(loss, "smoothing", 0.0), reduction="none"
+        )
+
+    return formula
+
+
+def torch_binary_cross_entropy(loss):
+    import torch
+
+    def formula(z, y):
+        weight = None if loss.pos_weight == 1 else torch.tensor(loss.pos_weight, dtype=z.dtype)
+        return torch.nn.functional.binary_cross_entropy_with_logits(z, y, pos_weight=weight, reduction="none")
+
+    return formula
+
+
+def torchvision_focal(loss):
+    """The formula of torchvision.ops.sigmoid_focal_loss, line by line."""
+    import torch
+
+    def formula(inputs, targets):
+        p = torch.sigmoid(inputs)
+        ce_loss = torch.nn.functional.binary_cross_entropy_with_logits(inputs, targets, reduction="none")
+        p_t = p * targets + (1 - p) * (1 - targets)
+        focal = ce_loss * ((1 - p_t) ** loss.gamma)
+        if loss.alpha is None:
+            return focal
+        return (loss.alpha * targets + (1 - loss.alpha) * (1 - targets)) * focal
+
+    return formula
+
+
+def optax_softmax(loss):
+    import optax
+
+    if isinstance(loss, LabelSmoothing):
+        return lambda z, y: optax.softmax_cross_entropy(z, optax.smooth_labels(y, loss.smoothing))
+    return optax.softmax_cross_entropy
+
+
+def optax_softmax_integer(loss):
+    import optax
+
+    return optax.softmax_cross_entropy_with_integer_labels
+
+
+def optax_sigmoid(loss):
+    import optax
+
+    return optax.sigmoid_binary_cross_entropy
+
+
+def optax_focal(loss):
+    import optax
+
+    return lambda z, y: optax.sigmoid_focal_loss(z, y, alpha=loss.alpha, gamma=loss.gamma)
+
+
+def keras_categorical(loss, from_logits=True):
+    import keras
+
+    def formula(z, y):
+        prediction = z if from_logits else keras.ops.softmax(z)
+        smoothing = getattr(loss, "smoothing", 0.0)
+        return keras.losses.categorical_crossentropy(y, prediction, from_logits, label_smoothing=smoothing)
+
+    return formula
+
+
+def keras_categorical_of_p(loss):
+    return keras_categorical(loss, from_logits=False)
+
+
+def keras_sparse(loss):
+    import keras
+
+    return lambda z, y: keras.losses.sparse_categorical_crossentropy(y, z, from_logits=True)
+
+
+def keras_binary(loss, from_logits=True):
+    import keras
+
+    def formula(z, y):
+        prediction = z if from_logits else keras.ops.sigmoid(z)
+        return keras.losses.binary_crossentropy(y[:, None], prediction[:, None], from_logits)
+
+    return formula
+
+
+def keras_binary_of_p(loss):
+    return keras_binary(loss, from_logits=False)
+
+
+def keras_focal(loss):
+    import keras
+
+    options = {"apply_class_balancing": loss.alpha is not None, "alpha": loss.alpha, "gamma": loss.gamma}
+    function = keras.losses.binary_focal_crossentropy
+    return lambda z, y: function(y[:, None], z[:, None], from_logits=True, **options)
+
+
+# The list -----------------------------------------------------------------------------------
+
+
+def unweighted(loss):
+    """Whether a loss has no weights."""
+    return class_weight(loss) is None if hasattr(loss, "loss") or hasattr(loss, "class_weight") else loss.pos_weight == 1
+
+
+IMPLEMENTATIONS = (
+    *(Implementation("reflosses", "kernels", loss, kernels, dtypes=DTYPES) for loss in LOSSES),
+    Implementation("numpy", "log(softmax)", CrossEntropy, log_of_softmax),
+    Implementation("numpy", "log-sum-exp", CrossEntropy, log_sum_exp),
+    Implementation("scipy", "log_softmax", CrossEntropy, scipy_log_softmax),
+    Implementation("sklearn", "HalfMultinomialLoss", CrossEntropy, half_multinomial, unweighted, rows=False),
+    Implementation("sklearn", "log_loss", CrossEntropy, log_loss, unweighted, rows=False),
+    Implementation("torch", "cross_entropy", CrossEntropy, torch(torch_cross_entropy)),
+    Implementation("optax", "softmax_cross_entropy", CrossEntropy, jax(optax_softmax, one_hot=True), unweighted),
+    Implementation("optax", "…_with_integer_labels", CrossEntropy, jax(optax_softmax_integer), unweighted, rows=False),
+    Implementation("keras", "sparse_categorical", CrossEntropy, keras(keras_sparse), unweighted, rows=False),
+    Implementation("keras", "categorical", CrossEntropy, keras(keras_categorical, one_hot=True), unweighted),
+    Implementation("keras", "categorical of p", CrossEntropy, keras(keras_categorical_of_p, one_hot=True), unweighted),
+    Implementation("scipy", "log_softmax", LabelSmoothing, scipy_log_softmax),
+    Implementation("torch", "cross_entropy", LabelSmoothing, torch(torch_cross_entropy)),
+    Implementation("optax", "softmax_cross_entropy", LabelSmoothing, jax(optax_softmax, one_hot=True), unweighted),
+    Implementation("keras", "categorical", LabelSmoothing, keras(keras_categorical, one_hot=True), unweighted),
+    Implementation("numpy", "log(1/(1+exp))", BinaryCrossEntropy, log_of_expit),
+    Implementation("numpy", "logaddexp", BinaryCrossEntropy, logaddexp, unweighted),
+    Implementation("scipy", "xlogy", BinaryCrossEntropy, xlogy),
+    Implementation("scipy", "log_expit", BinaryCrossEntropy, log_expit),
+    Implementation("sklearn", "HalfBinomialLoss", BinaryCrossEntropy, half_binomial, unweighted),
+    Implementation("torch", "binary_cross_entropy_with_logits", BinaryCrossEntropy, torch(torch_binary_cross_entropy)),
+    Implementation("optax", "sigmoid_binary_cross_entropy", BinaryCrossEntropy, jax(optax_sigmoid), unweighted),
+    Implementation("keras", "binary", BinaryCrossEntropy, keras(keras_binary), unweighted),
+    Implementation("keras", "binary of p", BinaryCrossEntropy, keras(keras_binary_of_p), unweighted),
+    Implementation("numpy", "(1 - p)^γ log p", SigmoidFocal, focal_of_p),
+    Implementation("scipy", "log_expit", SigmoidFocal, focal_of_log_expit),
+    Implementation("torch", "torchvision's sigmoid_focal_loss", SigmoidFocal, torch(torchvision_focal)),
+    Implementation("optax", "sigmoid_focal_loss", SigmoidFocal, jax(optax_focal)),
+    Implementation("keras", "binary_focal", SigmoidFocal, keras(keras_focal)),
+)
+
+
+def version(system):
+    """Return the version of an installed system, or None if it cannot be imported."""
+    if find_spec(system) is None:
+        return None
+    if system == "keras" and not _keras_backend():
+        return None
+    try:
+        return import_module(system).__version__
+    except Exception:  # whatever a broken installation raises, the audit goes on without it
+        return None
+
+
+def _keras_backend():
+    """Choose a backend that is installed, unless the user has chosen one; return whether it serves."""
+    if "keras" not in sys.modules:
+        installed = [name for name in KERAS_BACKENDS if find_spec(name)]
+        if installed:
+            os.environ.setdefault("KERAS_BACKEND", installed[0])
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    return os.environ.get("KERAS_BACKEND") in KERAS_BACKENDS

@@ -1,0 +1,164 @@
+"""What is audited on: hard points and real logits in batches, with the certified results beside.
+
+A batch is certified once and judges every implementation, so the oracle's time does not grow with
+the number of implementations.
+"""
+
+from functools import cache, cached_property
+from importlib.resources import files
+
+import numpy as np
+
+from ..oracle import certify, magnitude
+from .points import points
+
+REAL_ROWS = 160  # of the digits; a worst error over ten times as many costs ten times as long
+DIGIT = 8  # the binary problem made of the digits: is it an eight?
+EXACT_SLOPES = 3  # classes up to which a sensitivity is summed exactly, one Hessian column a class
+PROBES = 2  # random directions that estimate it beyond: a column of a thousand classes costs 0.1 s
+
+
+class Batch:
+    """Rows (or logits) of one shape, and the truth about them.
+
+    Parameters
+    ----------
+    loss : NamedTuple
+        What they are inputs of.
+    logits, labels : ndarray
+        Shape (n,) or (n, C), and labels to go with them.
+    groups : sequence of str
+        For every row the kind of input it is.
+    ordinary : ndarray of bool
+        Whether a row is what a loss meets every day, as opposed to a hard case.
+    real : bool
+        Whether they come from a trained model.
+    """
+
+    def __init__(self, loss, logits, labels, groups, ordinary, real=False):
+        self.loss, self.logits, self.labels = loss, logits, labels
+        self.groups, self.ordinary, self.real = groups, ordinary, real
+        self._sensitivities = {}
+
+    @property
+    def soft(self):
+        """Whether the labels are rows of probabilities."""
+        return self.logits.ndim == 2 and self.labels.ndim == 2
+
+    @cached_property
+    def mild(self):
+        """Whether every probability of a row is above 1e-4, so that no clip in use can show."""
+        z = self.logits.astype(np.float64)
+        spread = np.ptp(z, axis=1) if z.ndim == 2 else np.abs(z)
+        return self.ordinary & (spread < 7.0)
+
+    def _each(self, function, verb):
+        """Return a function of every row, flattened, as the balls that ``errors`` takes."""
+        return [x for z, y in zip(self.logits, self.labels, strict=True) for x in function(self.loss, z, y, verb)]
+
+    @cached_property
+    def certified(self):
+        """Verb → the certified results, flat."""
+        return {verb: self._each(certify, verb) for verb in ("value", "gradient")}
+
+    @cached_property
+    def terms(self):
+        """Verb → Σ |terms| of every result, flat; the results themselves where the loss states no terms."""
+        stated = _stated(self.loss)
+        return {
+            verb: self._each(magnitude, verb) if verb in stated else [abs(x) for x in certified]
+            for verb, certified in self.certified.items()
+        }
+
+    def shape(self, verb):
+        """Return the shape of a result."""
+        return self.logits.shape if verb == "gradient" else self.logits.shape[:1]
+
+    def truth(self, verb):
+        """Return the certified results as float64, for display and for yardsticks."""
+        return _floats(self.certified[verb]).reshape(self.shape(verb))
+
+    def sensitivity(self, verb, i):
+        """Return Σ |∂result/∂z_k| |z_k|: what a relative change of row i's logits does to it."""
+        if (verb, i) not in self._sensitivities:
+            self._sensitivities[verb, i] = self._sensitivity(verb, i)
+        return self._sensitivities[verb, i]
+
+    def _sensitivity(self, verb, i):
+        z = np.atleast_1d(self.logits[i].astype(np.float64))
+        size = np.where(np.isfinite(z), np.abs(z), 0.0)  # a masked class does not move
+        if verb == "value":
+            slope = np.atleast_1d(self.truth("gradient")[i])
+            return np.sum(np.abs(slope) * size)
+        if len(z) <= EXACT_SLOPES:
+            directions = np.diag(size)[size > 0]
+        else:
+            directions = np.random.default_rng(0).choice([-1.0, 1.0], (PROBES, len(z))) * size
+        total = np.zeros(len(z))
+        for direction in directions:
+            vector = direction if self.loss.targets.rows else direction[0]
+            product = certify(self.loss, self.logits[i], self.labels[i], "hessian_vector_product", vector)
+            total += np.abs(_floats(product))
+        return total if self.logits.ndim == 2 else total[0]
+
+
+def _stated(loss):
+    """Return the verbs for which a loss states the terms whose sum the result is."""
+    if not hasattr(loss, "magnitudes"):
+        return ()
+    classes = next((len(part) for part in _leaves(loss) if hasattr(part, "__len__")), 2)
+    return loss.magnitudes([0.0] * classes, [1 / classes] * classes) if loss.targets.rows else loss.magnitudes(0.0, 1.0)
+
+
+def _leaves(loss):
+    """Return the parameters of a loss, those of the losses within it included."""
+    return [x for part in loss for x in (_leaves(part) if hasattr(part, "_fields") else [part])]
+
+
+def _floats(balls):
+    return np.array([float(x.mid()) for x in balls])
+
+
+@cache
+def batches(loss, dtype):
+    """Return the batches of a loss in a dtype: hard points by shape, then real ones."""
+    dtype = np.dtype(dtype)
+    together = {}
+    for group in points(loss, dtype):
+        together.setdefault((group.logits.shape[1:], group.labels.ndim), []).append(group)
+    made = []
+    for groups in together.values():
+        names = [group.name for group in groups for _ in group.logits]
+        made.append(
+            Batch(
+                loss,
+                np.concatenate([group.logits for group in groups]),
+                np.concatenate([group.labels for group in groups]),
+                names,
+                np.array([name.startswith("ordinary") and "saturated" not in name for name in names]),
+            )
+        )
+    classes = made[0].logits.shape[1] if len({shape for shape, _ in together}) == 1 and loss.targets.rows else None
+    logits, labels = real(loss.targets.rows, classes)
+    labels = labels if loss.targets.rows else labels.astype(dtype)
+    everyday = np.ones(len(logits), dtype=bool)
+    return [*made, Batch(loss, logits.astype(dtype), labels, ["digits"] * len(logits), everyday, real=True)]
+
+
+@cache
+def digits():
+    """Return the logits (n, 10) and classes of a classifier of digits, see tools/make_digits_logits.py."""
+    with files(__package__).joinpath("digits.npz").open("rb") as file, np.load(file) as arrays:
+        return arrays["logits"], arrays["labels"].astype(np.int64)
+
+
+def real(rows, classes=None):
+    """Return logits and labels of a real model: of ten digits, of the first few, or of one against the rest."""
+    logits, labels = digits()
+    if not rows:
+        others = np.delete(logits, DIGIT, axis=1).astype(np.float64)
+        margin = logits[:, DIGIT] - np.logaddexp.reduce(others, axis=1)
+        return margin[:REAL_ROWS], (labels == DIGIT)[:REAL_ROWS].astype(np.float32)
+    classes = classes or logits.shape[1]
+    kept = labels < classes
+    return logits[kept, :classes][:REAL_ROWS], labels[kept][:REAL_ROWS]

@@ -1,0 +1,105 @@
+"""Losses as people type them: ``sigmoid_focal(gamma=2, alpha=none)``."""
+
+import ast
+import re
+
+from .api import prepare
+from .domain import is_loss
+from .losses import LOSSES
+
+CONSTANTS = {"none": None, "inf": float("inf"), "nan": float("nan")}
+
+
+def snake(loss_class):
+    """Return the name of a loss class in snake_case.
+
+    >>> snake(LOSSES[0])
+    'cross_entropy'
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", loss_class.__name__).lower()
+
+
+def spelled(loss):
+    """Return a loss as ``parse`` reads it.
+
+    >>> spelled(parse("SigmoidFocal(alpha=None)"))
+    'sigmoid_focal(gamma=2, alpha=none)'
+    """
+    fields = (f"{name}={_spelled_value(value)}" for name, value in zip(loss._fields, loss, strict=True))
+    return f"{snake(type(loss))}({', '.join(fields)})"
+
+
+def _spelled_value(value):
+    if is_loss(value):
+        return spelled(value)
+    if value is None:
+        return "none"
+    return f"({', '.join(map(_spelled_value, value))})" if hasattr(value, "__len__") else f"{value:.15g}"
+
+
+def find(name, losses=LOSSES):
+    """Return the loss class of a name, in any capitalisation, with or without underscores.
+
+    >>> find("sigmoid_focal") is find("SigmoidFocal")
+    True
+    """
+    found = {_plain(loss.__name__): loss for loss in losses}.get(_plain(name))
+    if found is None:
+        raise ValueError(f"there is no loss {name!r}; choose from {', '.join(map(snake, losses))}")
+    return found
+
+
+def _plain(name):
+    return name.replace("_", "").replace("-", "").lower()
+
+
+def parse(text, losses=LOSSES):
+    """Return the loss that a text such as ``label_smoothing(smoothing=0.1)`` names.
+
+    Parameters may be left out, given in order or by name, and be numbers, ``none``, tuples of
+    numbers or losses.
+
+    Raises
+    ------
+    ValueError
+        With one sentence, if the text cannot be read, or a name or a parameter is not legal.
+
+    >>> parse("label_smoothing(cross_entropy, smoothing=0.2)").smoothing
+    0.2
+    """
+    try:
+        node = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError:
+        raise ValueError(f"cannot read {text!r}: write a loss like sigmoid_focal(gamma=2, alpha=0.25)") from None
+    loss = _read(node, losses)
+    if not is_loss(loss):
+        raise ValueError(f"{text!r} is no loss; choose from {', '.join(map(snake, losses))}")
+    try:
+        prepare(loss)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    return loss
+
+
+def _read(node, losses):
+    if isinstance(node, ast.Name):
+        return CONSTANTS[node.id.lower()] if node.id.lower() in CONSTANTS else find(node.id, losses)()
+    if isinstance(node, ast.Tuple | ast.List):
+        return tuple(_read(part, losses) for part in node.elts)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return _called(find(node.func.id, losses), node, losses)
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        raise ValueError(f"cannot read {ast.unparse(node)!r} in a loss: numbers, none and losses may stand there") from None
+
+
+def _called(loss_class, node, losses):
+    given = [_read(part, losses) for part in node.args]
+    named = {part.arg: _read(part.value, losses) for part in node.keywords}
+    fields = loss_class._fields
+    wrong = [name for name in named if name not in fields[len(given) :]]
+    if wrong or len(given) > len(fields):
+        what = f"parameter {wrong[0]!r}" if wrong else f"room for {len(given)} parameters"
+        raise ValueError(f"{snake(loss_class)} has no {what}; it has {', '.join(fields)}")
+    return loss_class(*given, **named)
