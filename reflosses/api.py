@@ -530,7 +530,7 @@ def hessian(loss, logits, labels, *, weight=None, upstream=None, reduction="none
             out=out,
         )
     n = call.classes
-    result, buffer = call.place(out, (*call.shape, n), (-1 if call.logits.size else 0, n, n))
+    result, buffer = call.place(out, (*call.shape, n), (call.logits.shape[0], n, n))
     call.run(call.prepared.drivers.rows_hessian, buffer)
     return finish(result, buffer)
 

@@ -314,10 +314,11 @@ def certify(loss, logits, labels, verb="value", vector=None):
     return _until_certain(lambda: getattr(point, verb)(*arguments), point, verb)
 
 
-def magnitude(loss, logits, labels, verb="value", vector=None):
+def magnitude(loss, logits, labels, verb="value", vector=None, certified=None):
     """Return Σ |terms| for every result of ``certify``, the yardstick where terms cancel.
 
-    It is what the loss states in ``magnitudes``; for a Hessian-vector product Σ_j |H_ij| |v_j|;
+    ``certified``, what ``certify`` returned if that is at hand, saves asking it again.  The
+    yardstick is what the loss states in ``magnitudes``; for a Hessian-vector product Σ_j |H_ij| |v_j|;
     where nothing is stated, nothing cancels: the result's own magnitude.
     """
     if verb == "hessian_vector_product":
@@ -331,7 +332,7 @@ def magnitude(loss, logits, labels, verb="value", vector=None):
     if hasattr(loss, "magnitudes") and stated in point.call("magnitudes"):
         return _until_certain(lambda: point.magnitude(stated), point, f"magnitude of {verb}")
     with ctx.workprec(PRECISIONS[0]):
-        return [abs(x) for x in certify(loss, logits, labels, verb)]
+        return [abs(x) for x in (certify(loss, logits, labels, verb) if certified is None else certified)]
 
 
 def _settled(x):

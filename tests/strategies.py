@@ -1,0 +1,182 @@
+"""The one place where cases are made: losses at their settings, dtypes, inputs, and what to call."""
+
+from functools import partial
+from typing import NamedTuple, get_type_hints
+
+import ml_dtypes
+import numpy as np
+from hypothesis import strategies as st
+
+import reflosses
+from reflosses.audit.points import GAPS
+from reflosses.domain import Targets, is_loss, parameters
+from reflosses.losses import LOSSES
+
+DTYPES = np.float64, np.float32, np.float16, ml_dtypes.bfloat16
+ALL = [loss(*setting) for loss in LOSSES for setting in loss.settings]  # every loss at every setting
+USUAL = [loss() for loss in LOSSES]  # every loss at its defaults
+
+
+class Case(NamedTuple):
+    """A loss and the dtype of its logits."""
+
+    loss: tuple
+    dtype: type
+
+    def __str__(self):
+        return f"{self.loss}-{np.dtype(self.dtype).name}"
+
+
+CASES = [Case(loss, dtype) for dtype in DTYPES for loss in ALL]
+
+
+def classes_of(loss, default=3):
+    """Return how many classes a loss fixes by a field with one number for each, or the default."""
+    domains = {parameter.name: parameter for parameter in parameters(type(loss))}
+    for name, field in zip(loss._fields, loss, strict=True):
+        if is_loss(field):
+            return classes_of(field, default)
+        if domains[name].per_class and field is not None:
+            return len(field)
+    return default
+
+
+# Inputs ---------------------------------------------------------------------------------------
+
+
+def sample(loss, rows=4, kind=0, dtype=np.float64, scale=3.0, seed=0):
+    """Return random logits and labels: ``rows`` of them, for losses of rows and of single logits.
+
+    ``kind`` 0 means classes, or 0 and 1; ``kind`` 1 probabilities, where the loss takes them.
+    """
+    random = np.random.default_rng(seed)
+    n = classes_of(loss)
+    logits = (scale * random.standard_normal((rows, n) if loss.targets.rows else rows)).astype(dtype)
+    if loss.targets.rows:
+        return logits, random.dirichlet(np.ones(n), rows) if kind else random.integers(0, n, rows)
+    return logits, random.random(rows) if kind else random.integers(0, 2, rows).astype(np.float64)
+
+
+def kinds(loss):
+    """Return the kinds of labels that a loss takes, for ``sample``."""
+    return (0,) if loss.targets is Targets.BINARY else (0, 1)
+
+
+def each_kind(losses):
+    """Return (loss, kind) for every kind of labels of every loss."""
+    return [(loss, kind) for loss in losses for kind in kinds(loss)]
+
+
+# Verbs ----------------------------------------------------------------------------------------
+
+
+def weights_like(logits):
+    """Return numbers of both signs in the shape of the logits, none of them a power of 2."""
+    return np.linspace(-1.3, 1.9, np.size(logits)).reshape(np.shape(logits)) + 0.05
+
+
+def hessian_vector_product(loss, logits, labels, **options):
+    """The verb, at a vector made for the logits."""
+    return reflosses.hessian_vector_product(loss, logits, labels, weights_like(logits), **options)
+
+
+label_gradient = partial(reflosses.gradient, wrt="labels")
+VERBS = {  # one result each, under the oracle's names
+    "value": reflosses.value,
+    "gradient": reflosses.gradient,
+    "hessian_diagonal": reflosses.hessian_diagonal,
+    "hessian": reflosses.hessian,
+    "hessian_vector_product": hessian_vector_product,
+    "label_gradient": label_gradient,
+    "parameter_gradient": reflosses.parameter_gradient,
+}
+PAIRS = {
+    "value_and_gradient": reflosses.value_and_gradient,
+    "value_and_label_gradient": partial(reflosses.value_and_gradient, wrt="labels"),
+    "gradient_and_hessian_diagonal": reflosses.gradient_and_hessian_diagonal,
+}
+ALL_VERBS = VERBS | PAIRS
+
+
+def arrays(result):
+    """Return all arrays of a result, which may be a tuple or a loss, absent ones left out."""
+    if isinstance(result, tuple):
+        return [array for part in result for array in arrays(part)]
+    return [] if result is None else [np.asarray(result)]
+
+
+def bits(result):
+    """Return a result as bytes: equal only if every bit is."""
+    return [(array.shape, array.dtype.name, array.tobytes()) for array in arrays(result)]
+
+
+def same(result, expected):
+    """Whether two results have equal numbers, nan counted as equal to nan, in equal shapes and dtypes."""
+    pairs = zip(arrays(result), arrays(expected), strict=True)
+    return all(a.dtype == b.dtype and a.shape == b.shape and np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+
+
+def paste(loss, logits, labels, verb="value"):
+    """Return a line that repeats a call when pasted into Python."""
+    call = {"label_gradient": "gradient", "value_and_label_gradient": "value_and_gradient"}.get(verb, verb)
+    more = ', wrt="labels"' if call != verb else ""
+    more = f", {_line(weights_like(logits))}" if "vector" in verb else more
+    return (
+        "import ml_dtypes; from numpy import *; from reflosses import *; "
+        f"{call}({loss!r}, {_line(logits)}, {_line(labels)}{more})"
+    )
+
+
+def _line(x):
+    x = np.asarray(x)
+    return f'array({x.tolist()}, "{x.dtype.name}")'
+
+
+# What Hypothesis draws ------------------------------------------------------------------------
+
+
+def numbers_in(interval, high=8.0):
+    """Draw from an interval, its ends and what lies next to them included; ``high`` stands for ∞."""
+    top = min(interval.high, high)
+    ends = [interval.low, top, np.nextafter(interval.low, np.inf), np.nextafter(top, -np.inf), 1.0, 1e-8]
+    return st.sampled_from([x for x in ends if x in interval]) | st.floats(interval.low, top).filter(
+        lambda x: x in interval
+    )
+
+
+def losses(loss_class, classes=3):
+    """Draw a loss of a class with parameters from all of their domains."""
+    domains = {parameter.name: parameter for parameter in parameters(loss_class)}
+    hints = get_type_hints(loss_class)
+    fields = []
+    for name in loss_class._fields:
+        if name not in domains:
+            fields.append(losses(hints[name], classes))
+            continue
+        _, interval, optional, per_class = domains[name]
+        field = numbers_in(interval)
+        field = st.lists(field, min_size=classes, max_size=classes).map(tuple) if per_class else field
+        fields.append(st.none() | field if optional else field)
+    return st.tuples(*fields).map(lambda drawn: loss_class(*drawn))
+
+
+def logits_of(dtype):
+    """Draw one finite logit of a dtype: ordinary, at a gap that saturates, or anything at all."""
+    bound = float(ml_dtypes.finfo(dtype).max)
+    hard = [0.0, *GAPS, *(-gap for gap in GAPS), float(ml_dtypes.finfo(dtype).smallest_subnormal)]
+    drawn = st.floats(-30, 30) | st.sampled_from(hard) | st.floats(-bound, bound)
+    return drawn.map(lambda z: float(np.clip(z, -bound, bound).astype(dtype)))
+
+
+@st.composite
+def inputs(draw, loss, dtype, classes=3):
+    """Draw logits and labels, one row or one logit of them, as arrays with a leading axis of 1."""
+    if not loss.targets.rows:
+        label = st.sampled_from([0.0, 1.0])
+        label = label | st.floats(0, 1) if loss.targets is Targets.PROBABILITY else label
+        return np.array([draw(logits_of(dtype))], dtype), np.array([draw(label)]).astype(dtype)
+    logits = np.array([draw(st.lists(logits_of(dtype), min_size=classes, max_size=classes))], dtype)
+    if draw(st.booleans()):
+        return logits, np.array([draw(st.integers(0, classes - 1))])
+    masses = np.array([draw(st.lists(st.floats(0, 1), min_size=classes, max_size=classes).filter(any))])
+    return logits, (masses / masses.sum()).astype(dtype)
