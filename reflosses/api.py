@@ -66,6 +66,7 @@ __all__ = [
     "value_and_gradient",
 ]
 
+RESULTS = ("value", "gradient", "hessian_diagonal")
 REDUCTIONS = ("none", "sum", "mean", "weighted_mean")
 
 
@@ -75,8 +76,9 @@ REDUCTIONS = ("none", "sum", "mean", "weighted_mean")
 class _Prepared(NamedTuple):
     """A loss, checked, with what the drivers need of it."""
 
-    double: tuple  # for float64 data: parameters are floats, class weights taken out
-    single: tuple  # for narrower data
+    double: tuple  # parameters are floats, class weights taken out
+    single: tuple  # the same with short functions, for narrow results that nothing cancels in
+    no_cancellation: frozenset
     class_weight: np.ndarray | None
     rows: bool
     sparse: bool
@@ -126,6 +128,7 @@ def _prepare(loss):
     return _Prepared(
         double,
         _shorten(double),
+        frozenset(getattr(loss, "no_cancellation", ())),
         class_weight,
         loss.targets.rows,
         getattr(loss, "sparse", False),
@@ -161,6 +164,7 @@ class _Call:
         "classes",
         "dtype",
         "factor",
+        "hard",
         "inputs",
         "kernel",
         "labels",
@@ -177,10 +181,10 @@ class _Call:
         z, self.dtype = as_logits(logits, prepared.rows)
         self.shape = z.shape
         self.batch = z.shape[:-1] if prepared.rows else z.shape
-        self.labels, absent = as_labels(labels, z, prepared, normalized)
+        self.labels, self.hard, absent = as_labels(labels, z, prepared, normalized)
         self.logits = z.reshape(-1, z.shape[-1]) if prepared.rows else z.reshape(-1)
         self.inputs = (logits, labels, weight, upstream)
-        self.kernel = prepared.double if z.dtype == WIDE else prepared.single
+        self.kernel = prepared.double
         self.classes = z.shape[-1] if prepared.rows else None
         if prepared.class_weight is not None and prepared.class_weight.shape != (self.classes,):
             raise ValueError(
@@ -240,6 +244,13 @@ class _Call:
     def derive(self, values, gradient, hessian):
         """Fill value, gradient and Hessian diagonal, each unless it is ``None``."""
         prepared = self.prepared
+        wanted = zip(RESULTS, (values, gradient, hessian), strict=True)
+        if (
+            self.hard
+            and self.logits.dtype != WIDE
+            and prepared.no_cancellation.issuperset(k for k, x in wanted if x is not None)
+        ):
+            self.kernel = prepared.single
         if not prepared.rows:
             self.run(prepared.drivers.pointwise, values, gradient, hessian)
         elif hessian is None and prepared.sparse and self.labels.ndim == 1:
@@ -308,6 +319,7 @@ class _Plan(NamedTuple):
     dimensions: int  # of the logits
     check: Any  # (labels, bound) -> first illegal index
     bound: Any
+    legal: tuple  # what the check may answer
     driver: Any
     shared: tuple
 
@@ -336,7 +348,7 @@ def _plain(wanted, loss, logits, labels, outs):
         return None
     if not (logits.flags.carray and labels.flags.carray):
         return None
-    if plan.check(labels, shape[1] if rows else plan.bound) >= 0:
+    if plan.check(labels, shape[1] if rows else plan.bound) not in plan.legal:
         return None  # the long way says what is wrong
     results: list = [None, None, None]
     for k, out in zip(wanted, outs, strict=True):
@@ -365,7 +377,12 @@ def _remember(wanted, call, loss, logits, labels, results):
     """Keep the compiled functions of a call just made, if ``_plain`` can make it."""
     prepared, drivers = call.prepared, call.prepared.drivers
     plain = type(logits) is type(labels) is np.ndarray and logits.dtype == call.dtype and call.dtype in (NARROW, WIDE)
-    if not plain or not (logits.flags.carray and labels.flags.carray) or not 0 < logits.size < threads.SERIAL:
+    if (
+        not plain
+        or not (call.hard or call.dtype == WIDE)
+        or not (logits.flags.carray and labels.flags.carray)
+        or not 0 < logits.size < threads.SERIAL
+    ):
         return
     if prepared.rows:
         if not prepared.sparse or 2 in wanted or labels.dtype != np.int64 or (logits.ndim, labels.ndim) != (2, 1):
@@ -379,10 +396,10 @@ def _remember(wanted, call, loss, logits, labels, results):
         shared = (call.kernel, 1.0)
     compiled_check = _compiled(check, labels, bound)
     compiled = _compiled(driver, *shared, logits, labels, None, None, *results)
+    legal = (-1, -2) if call.kernel is prepared.double else (-1,)
     if compiled_check and compiled:
-        _plans[wanted, type(loss), loss, logits.dtype, labels.dtype] = _Plan(
-            logits.ndim, compiled_check, bound, compiled, shared
-        )
+        plan = _Plan(logits.ndim, compiled_check, bound, legal, compiled, shared)
+        _plans[wanted, type(loss), loss, logits.dtype, labels.dtype] = plan
 
 
 def _compiled(driver, *arguments):

@@ -39,7 +39,6 @@ def as_real(x, name):
     return np.ascontiguousarray(x, dtype=WIDE).reshape(x.shape)
 
 
-
 def place(out, shape, flat, dtype):
     """Return (result, buffer): what the caller gets and what the driver fills.
 

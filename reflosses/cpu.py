@@ -15,13 +15,14 @@ from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
-from numba import njit, types
+from numba import njit
 from numba.extending import overload
 
 from . import single
-from .dispatch import classwise, classwise_label, classwise_parameters, pointwise_label, pointwise_parameters
+from .dispatch import Single, classwise, classwise_label, classwise_parameters, pointwise_label, pointwise_parameters
 from .dispatch import pointwise as pointwise_kernel
 from .rows import (
+    LONG,
     centered_row,
     class_terms,
     exp_difference,
@@ -30,16 +31,17 @@ from .rows import (
     hessian_row,
     hessian_vector_row,
     label,
-    log1p_like,
+    log1p,
     per_class,
+    share_of_one,
     softmax_row,
+    sum_compensated,
     total,
-    total_without,
 )
-from .special import inline, mass_times
+from .special import inline, mass_times, two_sum
 
+SHORT = 32  # rows of fewer classes are summed in order
 BLOCK = 2048  # logits that a block of short rows holds; their exponentials stay in the L1 cache
-LONG = 256  # rows of this many classes or more are worked on one at a time
 
 
 @inline
@@ -61,31 +63,68 @@ def weighted(weights, i, value):
     return mass_times(weights[i], value)
 
 
-def _exponentials_precise(z, y, e):
+def _exponentials_precise(loss, z, y, e):
     """Fill e with exp(z - z_y) of a block of rows; the label's own entry is 1."""
     rows, n = z.shape
     for r in range(rows):
-        own = float(z[r, y[r]])
+        own = np.float64(z[r, y[r]])
         for k in range(n):
             e[r, k] = own
     z, e = z.reshape(z.size), e.reshape(e.size)
     for k in range(z.size):
-        e[k] = exp_difference(z[k], e[k])
+        e[k] = exp_difference(loss, z[k], e[k])
 
 
-def _exponentials_single(z, y, e):
+def _exponentials_single(loss, z, y, e):
     """Fill e with exp(z) of a block of rows: float32 logits need no shift unless they are huge."""
     z, e = z.reshape(z.size), e.reshape(e.size)
     for k in range(z.size):
-        e[k] = single.exp(float(z[k]))
+        e[k] = single.exp(np.float64(z[k]))
 
 
 exponentials = _exponentials_precise  # for any logits; compiled code takes the short way for float32
 
 
 @overload(exponentials, jit_options={"error_model": "numpy", "forceinline": True})
-def _(z, y, e):
-    return _exponentials_precise if z.dtype == types.float64 else _exponentials_single
+def _(loss, z, y, e):
+    return _exponentials_single if loss.instance_class is Single else _exponentials_precise
+
+
+def _sum_rows_precise(loss, e, sums, low):
+    """Fill sums with Σ_k e[:, k], with twice the digits; rows are the lanes of short ones."""
+    rows, n = e.shape
+    if n >= LONG:
+        for r in range(rows):
+            sums[r] = total(loss, e[r])
+        return
+    for r in range(rows):
+        sums[r], low[r] = 0.0, 0.0
+    for k in range(n):
+        for r in range(rows):
+            sums[r], error = two_sum(sums[r], e[r, k])
+            low[r] += error
+    for r in range(rows):
+        sums[r] += low[r]
+
+
+def _sum_rows_single(loss, e, sums, low):
+    """Fill sums with Σ_k e[:, k]."""
+    rows, n = e.shape
+    for r in range(rows):
+        if n < SHORT:  # a loop in order is quicker than setting up one in vectors
+            sums[r] = 0.0
+            for k in range(n):
+                sums[r] += e[r, k]
+        else:
+            sums[r] = total(loss, e[r])
+
+
+sum_rows = _sum_rows_precise
+
+
+@overload(sum_rows, jit_options={"error_model": "numpy", "forceinline": True})
+def _(loss, e, sums, low):
+    return _sum_rows_single if loss.instance_class is Single else _sum_rows_precise
 
 
 @inline
@@ -125,25 +164,28 @@ def hard_block(loss, class_weight, factor, z, y, weights, upstream, values, grad
     kernel call a row, and one multiplication a class.
     """
     rows, n = z.shape
-    own, rest, of_label, of_others = columns
+    own, rest, low, of_label, of_others = columns
     if n == 2:
         for r in range(rows):
             a, b = z[r, 0], z[r, 1]
-            own[r], rest[r] = 1.0, exp_difference(b if y[r] == 0 else a, a if y[r] == 0 else b)
+            own[r], rest[r] = 1.0, exp_difference(loss, b if y[r] == 0 else a, a if y[r] == 0 else b)
     else:
-        exponentials(z, y, e)
+        exponentials(loss, z, y, e)
         for r in range(rows):
-            own[r], rest[r] = e[r, y[r]], total_without(e[r], y[r])
+            own[r] = e[r, y[r]]
+            e[r, y[r]] = 0.0
+        sum_rows(loss, e, rest, low)
     strange = 0
     for r in range(rows):
         strange += 0 if in_range(own[r], rest[r]) else 1
-        share = 1.0 / (own[r] + rest[r])
-        q, c = own[r] * share, rest[r] * share
-        value, slope, _ = classwise(loss, -log1p_like(z[0, 0], rest[r] / own[r]), q, c, 1.0, n)
+        odds = rest[r] / own[r]
+        q = share_of_one(odds)
+        c = odds * q
+        value, slope, _ = classwise(loss, -log1p(loss, odds), q, c, 1.0, n)
         w = per_class(class_weight, y[r])
         scale = row_scale(factor, weights, upstream, r)
         of_label[r] = mass_times(scale, mass_times(w, c * slope))
-        of_others[r] = -mass_times(scale, mass_times(w, slope)) * share
+        of_others[r] = -mass_times(scale, mass_times(w, slope)) * (q / own[r])
         if values is not None:
             values[r] = weighted(weights, r, mass_times(w, value))
     if gradient is not None:
@@ -151,11 +193,17 @@ def hard_block(loss, class_weight, factor, z, y, weights, upstream, values, grad
             for r in range(rows):
                 gradient[r, 0] = -of_label[r] if y[r] == 1 else of_label[r]
                 gradient[r, 1] = of_label[r] if y[r] == 1 else -of_label[r]
-        else:
+        elif n >= LONG:
             for r in range(rows):
                 for k in range(n):
                     gradient[r, k] = e[r, k] * of_others[r]
                 gradient[r, y[r]] = of_label[r]
+        else:  # short loops of doubles, then one long loop that converts them
+            for r in range(rows):
+                for k in range(n):
+                    e[r, k] *= of_others[r]
+                e[r, y[r]] = of_label[r]
+            copy(gradient.reshape(gradient.size), e.reshape(e.size))
     return strange
 
 
@@ -178,7 +226,7 @@ def build(stamp):
         """Value, gradient and second derivative of every logit."""
         stamp
         for i in range(logits.size):
-            value, slope, bend = pointwise_kernel(loss, float(logits[i]), float(labels[i]))
+            value, slope, bend = pointwise_kernel(loss, np.float64(logits[i]), np.float64(labels[i]))
             scale = row_scale(factor, weights, upstream, i)
             if values is not None:
                 values[i] = weighted(weights, i, value)
@@ -192,7 +240,7 @@ def build(stamp):
         """Value, and derivative in the label, of every logit."""
         stamp
         for i in range(logits.size):
-            z, y = float(logits[i]), float(labels[i])
+            z, y = np.float64(logits[i]), np.float64(labels[i])
             if values is not None:
                 values[i] = weighted(weights, i, pointwise_kernel(loss, z, y)[0])
             scale = row_scale(factor, weights, upstream, i)
@@ -203,7 +251,7 @@ def build(stamp):
         """Derivatives of every logit's loss in the loss's parameters, one column each."""
         stamp
         for i in range(logits.size):
-            slopes = pointwise_parameters(loss, float(logits[i]), float(labels[i]))
+            slopes = pointwise_parameters(loss, np.float64(logits[i]), np.float64(labels[i]))
             scale = row_scale(factor, weights, upstream, i)
             for k in range(len(slopes)):
                 gradient[i, k] = mass_times(scale, slopes[k])
@@ -215,7 +263,7 @@ def build(stamp):
         n = logits.shape[1]
         block = BLOCK // n if n < LONG else 1
         e = np.empty((block, n))
-        columns = (np.empty(block), np.empty(block), np.empty(block), np.empty(block))
+        columns = (np.ones(block), np.empty(block), np.empty(block), np.empty(block), np.empty(block))
         strange = 0
         for first in range(0, logits.shape[0], block):
             last = first + block
@@ -242,19 +290,19 @@ def build(stamp):
         u, q, c, f, f1, f2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
         for i in range(logits.shape[0]):
             scale = row_scale(factor, weights, upstream, i)
-            m = softmax_row(logits[i], u, q, c)
+            m = softmax_row(loss, logits[i], u, q, c)
             if m >= 0:
                 class_terms(loss, class_weight, labels, i, u, q, c, f, f1, f2)
             if values is not None:
-                values[i] = weighted(weights, i, total(f) if m >= 0 else math.nan)
+                values[i] = weighted(weights, i, total(loss, f) if m >= 0 else math.nan)
             if gradient is not None:
                 if m >= 0:
-                    gradient_row(m, q, c, f1, scale, gradient[i])
+                    gradient_row(loss, m, q, c, f1, scale, gradient[i])
                 else:
                     fill(gradient[i], mass_times(scale, math.nan))
             if hessian is not None:
                 if m >= 0:
-                    hessian_diagonal_row(m, q, c, f1, f2, scale, hessian[i])
+                    hessian_diagonal_row(loss, m, q, c, f1, f2, scale, hessian[i])
                 else:
                     fill(hessian[i], mass_times(scale, math.nan))
 
@@ -266,10 +314,10 @@ def build(stamp):
         u, q, c, f, f1, f2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
         for i in range(logits.shape[0]):
             scale = row_scale(factor, weights, upstream, i)
-            m = softmax_row(logits[i], u, q, c)
+            m = softmax_row(loss, logits[i], u, q, c)
             if m >= 0:
                 class_terms(loss, class_weight, labels, i, u, q, c, f, f1, f2)
-                hessian_row(m, q, c, f1, f2, scale, f, hessian[i])
+                hessian_row(loss, m, q, c, f1, f2, scale, f, hessian[i])
             else:
                 fill(hessian[i].reshape(n * n), mass_times(scale, math.nan))
 
@@ -281,10 +329,10 @@ def build(stamp):
         u, q, c, f, f1, f2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
         for i in range(logits.shape[0]):
             scale = row_scale(factor, weights, upstream, i)
-            m = softmax_row(logits[i], u, q, c)
+            m = softmax_row(loss, logits[i], u, q, c)
             if m >= 0:
                 class_terms(loss, class_weight, labels, i, u, q, c, f, f1, f2)
-                hessian_vector_row(m, q, c, f1, f2, vectors[i], scale, f, product[i])
+                hessian_vector_row(loss, m, q, c, f1, f2, vectors[i], scale, f, product[i])
             else:
                 fill(product[i], mass_times(scale, math.nan))
 
@@ -296,11 +344,11 @@ def build(stamp):
         u, q, c, f, f1, f2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
         for i in range(logits.shape[0]):
             scale = row_scale(factor, weights, upstream, i)
-            m = softmax_row(logits[i], u, q, c)
+            m = softmax_row(loss, logits[i], u, q, c)
             if values is not None:
                 if m >= 0:
                     class_terms(loss, class_weight, labels, i, u, q, c, f, f1, f2)
-                values[i] = weighted(weights, i, total(f) if m >= 0 else math.nan)
+                values[i] = weighted(weights, i, total(loss, f) if m >= 0 else math.nan)
             for k in range(n):
                 slope = classwise_label(loss, u[k], q[k], c[k], label(labels, i, k), n)
                 slope = mass_times(per_class(class_weight, k), slope)
@@ -314,7 +362,7 @@ def build(stamp):
         u, q, c = np.empty(n), np.empty(n), np.empty(n)
         for i in range(logits.shape[0]):
             scale = row_scale(factor, weights, upstream, i)
-            m = softmax_row(logits[i], u, q, c)
+            m = softmax_row(loss, logits[i], u, q, c)
             fill(gradient[i], 0.0)
             for k in range(n):
                 slopes = classwise_parameters(loss, u[k], q[k], c[k], label(labels, i, k), n)
@@ -331,19 +379,19 @@ def build(stamp):
         u, q, c = np.empty(n), np.empty(n), np.empty(n)
         for i in range(logits.shape[0]):
             scale = row_scale(factor, weights, upstream, i)
-            m = softmax_row(logits[i], u, q, c)
+            m = softmax_row(loss, logits[i], u, q, c)
             for k in range(n):
                 value, _, _ = classwise(loss, u[k], q[k], c[k], label(labels, i, k), n)
                 gradient[i, k] = mass_times(scale, value if m >= 0 else math.nan)
 
     @driver
-    def softmax(logits, upstream, values, logarithms, product, log_product, pullback):
+    def softmax(loss, logits, upstream, values, logarithms, product, log_product, pullback):
         """Softmax, its logarithm, and products of their Jacobians with the rows of ``upstream``."""
         stamp
         n = logits.shape[1]
         u, q, c, centered = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
         for i in range(logits.shape[0]):
-            m = softmax_row(logits[i], u, q, c)
+            m = softmax_row(loss, logits[i], u, q, c)
             if m < 0:
                 fill(u, math.nan)
                 fill(q, math.nan)
@@ -361,35 +409,37 @@ def build(stamp):
                 copy(log_product[i], centered)
             if pullback is not None:
                 copy(centered, upstream[i])
-                gradient_row(max(m, 0), q, c, centered, 1.0, pullback[i])
+                gradient_row(loss, max(m, 0), q, c, centered, 1.0, pullback[i])
 
     @driver
     def first_illegal_class(labels, classes):
         """Return the first index whose label is not in [0, classes), or -1."""
         stamp
-        legal = True
+        illegal = 0
         for i in range(labels.size):
-            legal &= 0 <= labels[i] < classes
-        if not legal:
+            illegal += (labels[i] < 0) | (labels[i] >= classes)
+        if illegal > 0:
             for i in range(labels.size):
-                if not 0 <= labels[i] < classes:
+                if labels[i] < 0 or labels[i] >= classes:
                     return i
         return -1
 
     @driver
     def first_illegal_probability(labels, binary):
-        """Return the first index whose label is outside [0, 1], or not 0 or 1, or -1; nan passes."""
+        """Return the first index whose label is outside [0, 1], or -1 if all are 0 or 1, else -2.
+
+        With ``binary``, labels between 0 and 1 are illegal too; nan counts as legal.
+        """
         stamp
-        legal = True
+        outside, between = 0, 0
         for i in range(labels.size):
-            y = labels[i]
-            legal &= not (y < 0.0 or y > 1.0 or (binary and y > 0.0 and y < 1.0))
-        if not legal:
+            outside += (labels[i] < 0.0) | (labels[i] > 1.0)
+            between += (labels[i] > 0.0) & (labels[i] < 1.0)
+        if outside > 0 or (binary and between > 0):
             for i in range(labels.size):
-                y = labels[i]
-                if y < 0.0 or y > 1.0 or (binary and y > 0.0 and y < 1.0):
+                if labels[i] < 0.0 or labels[i] > 1.0 or (binary and labels[i] > 0.0 and labels[i] < 1.0):
                     return i
-        return -1
+        return -1 if between == 0 else -2
 
     @driver
     def first_unnormalized_row(labels, tolerance):
@@ -398,7 +448,7 @@ def build(stamp):
         for i in range(labels.shape[0]):
             row_sum = 0.0
             for k in range(labels.shape[1]):
-                row_sum += float(labels[i, k])
+                row_sum += np.float64(labels[i, k])
             if abs(row_sum - 1.0) > tolerance:
                 return i
         return -1
@@ -407,6 +457,6 @@ def build(stamp):
     def sum_of(values):
         """Return Σ values, rounded about once, in an order that threads do not change."""
         stamp
-        return total(values)
+        return sum_compensated(values)
 
     return SimpleNamespace(**{name: f for name, f in locals().items() if name != "stamp"})

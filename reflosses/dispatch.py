@@ -19,7 +19,9 @@ from . import single as short
 from . import special
 
 # special's function -> its namesake in single, wherever the two differ
-SHORT = {id(vars(special)[name]): f for name, f in vars(short).items() if callable(f) and vars(special).get(name, f) is not f}
+SHORT = {
+    id(vars(special)[name]): f for name, f in vars(short).items() if callable(f) and vars(special).get(name, f) is not f
+}
 
 
 class Single(NamedTuple):

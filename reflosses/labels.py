@@ -21,42 +21,45 @@ def _at(name, index, shape):
     return f"{name}[{', '.join(map(str, np.unravel_index(index, shape)))}]" if shape else name
 
 
-def _first(check, *arguments):
-    """Run a label check, over all threads for large arrays; return the first illegal index or -1."""
+def _answer(check, *arguments):
+    """Run a label check, over all threads for large arrays: an illegal index, else -1 or -2."""
     labels = arguments[0]
     found = threads.run(lambda x: check(x, *arguments[1:]), (), (labels,), labels.size)
-    if len(found) == 1:
-        return found[0]
-    return check(*arguments) if max(found) >= 0 else -1
+    if len(found) == 1 or max(found) < 0:
+        return min(found)
+    return check(*arguments)
 
 
 def as_labels(labels, z, prepared, normalized):
-    """Return the checked labels and the weights that they imply (nan for a nan class), if any."""
+    """Return checked labels for the drivers, whether all are hard, and nan weights for nan classes."""
     y = np.asarray(labels)
     if y.dtype.kind not in "biuf" and y.dtype.name != "bfloat16":
         raise TypeError(f"labels must be real numbers, got {y.dtype}")
     if prepared.rows and y.shape == z.shape[:-1]:
-        return _classes(y, z.shape[-1], prepared)
+        y, absent = _classes(y, z.shape[-1], prepared)
+        return y, True, absent
     if y.shape != z.shape:
         expected = f"{z.shape[:-1]} or {z.shape}" if prepared.rows else f"{z.shape}"
         raise ValueError(f"labels of shape {y.shape} do not fit logits of shape {z.shape}: expected {expected}")
     given = y.dtype
     exact = z.dtype if given.kind in "biu" or given.itemsize <= z.itemsize else WIDE
     y = np.ascontiguousarray(y, dtype=exact).reshape(y.shape)
-    index = _first(prepared.drivers.first_illegal_probability, y.reshape(-1), prepared.binary)
-    if index >= 0:
+    answer = _answer(prepared.drivers.first_illegal_probability, y.reshape(-1), prepared.binary)
+    if answer >= 0:
         legal = "0 or 1" if prepared.binary else "in [0, 1]"
-        raise ValueError(f"{_at('labels', index, y.shape)} = {y.reshape(-1)[index]} must be {legal}")
-    if prepared.rows and normalized:
+        raise ValueError(f"{_at('labels', answer, y.shape)} = {y.reshape(-1)[answer]} must be {legal}")
+    if not prepared.rows:
+        return y.reshape(-1), answer == -1, None
+    y = y.reshape(-1, z.shape[-1])
+    if normalized:
         tolerance = 0.0 if given.kind in "biu" else math.sqrt(_precision(given))
-        index = _first(prepared.drivers.first_unnormalized_row, y.reshape(-1, y.shape[-1]), tolerance)
+        index = _answer(prepared.drivers.first_unnormalized_row, y, tolerance)
         if index >= 0:
-            row_sum = y.reshape(-1, y.shape[-1])[index].sum(dtype=np.float64)
             raise ValueError(
-                f"{_at('labels', index, y.shape[:-1])} sums to {row_sum}, not to 1; "
+                f"{_at('labels', index, z.shape[:-1])} sums to {y[index].sum(dtype=WIDE)}, not to 1; "
                 "pass normalized=False for labels that are no probabilities"
             )
-    return y.reshape(-1, z.shape[-1]) if prepared.rows else y.reshape(-1), None
+    return y, False, None
 
 
 def _precision(dtype):
@@ -80,7 +83,7 @@ def _classes(y, classes, prepared):
     elif y.dtype.kind == "u" and y.size and y.dtype.itemsize == 8:
         whole = np.minimum(y, np.uint64(2**62))
     whole = np.ascontiguousarray(whole, dtype=np.int64).reshape(-1)
-    index = _first(prepared.drivers.first_illegal_class, whole, classes)
+    index = _answer(prepared.drivers.first_illegal_class, whole, classes)
     if index >= 0:
         raise ValueError(f"{_at('labels', index, y.shape)} = {y.reshape(-1)[index]} must be in [0, {classes})")
     if absent is not None and absent.any():

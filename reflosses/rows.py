@@ -15,49 +15,50 @@ The functions work on one row at a time and know nothing of drivers or devices.
 
 import math
 
-from numba import njit, types
+import numpy as np
+from numba import njit
 from numba.extending import overload
 
 from . import single, special
-from .dispatch import classwise
-from .special import inline, mass_times, two_sum
+from .dispatch import Single, classwise
+from .special import fma, inline, mass_times, two_sum
 
-SHORT = 32  # terms added one after the other
-CHUNK = 128  # terms added in any order; longer sums join such chunks without rounding error
+LANES = 32  # partial sums of a long row, worked on side by side
+LONG = 256  # rows of this many classes or more are worked on one at a time, and summed in lanes
 
 
-def exp_difference(a, b):
-    """Return exp(a - b) for two logits of an array, as exactly as their type deserves."""
-    return special.exp_sum(*two_sum(float(a), -float(b)))
+def exp_difference(loss, a, b):
+    """Return exp(a - b) for two logits, as exactly as the loss's precision asks."""
+    return special.exp_sum(*two_sum(np.float64(a), -np.float64(b)))
 
 
 @overload(exp_difference, jit_options={"error_model": "numpy", "forceinline": True})
-def _(a, b):
-    if a == types.float64:
-        return lambda a, b: special.exp_sum(*two_sum(a, -b))
-    return lambda a, b: single.exp(float(a) - float(b))
+def _(loss, a, b):
+    if loss.instance_class is Single:
+        return lambda loss, a, b: single.exp(np.float64(a) - np.float64(b))
+    return lambda loss, a, b: special.exp_sum(*two_sum(np.float64(a), -np.float64(b)))
 
 
-def log1p_like(a, x):
-    """Return log(1 + x), as exactly as the type of the logit ``a`` deserves."""
+def log1p(loss, x):
+    """Return log(1 + x), as exactly as the loss's precision asks."""
     return special.log1p(x)
 
 
-@overload(log1p_like, jit_options={"error_model": "numpy", "forceinline": True})
-def _(a, x):
-    log1p = special.log1p if a == types.float64 else single.log1p
-    return lambda a, x: log1p(x)
+@overload(log1p, jit_options={"error_model": "numpy", "forceinline": True})
+def _(loss, x):
+    function = single.log1p if loss.instance_class is Single else special.log1p
+    return lambda loss, x: function(x)
 
 
 def label(labels, row, k):
     """Return the label of class k: of a row of probabilities, or 1 for the class named."""
-    return float(labels[row, k]) if labels.ndim == 2 else float(labels[row] == k)
+    return np.float64(labels[row, k] if labels.ndim == 2 else labels[row] == k)
 
 
 @overload(label, jit_options={"forceinline": True})
 def _(labels, row, k):
     if labels.ndim == 2:
-        return lambda labels, row, k: float(labels[row, k])
+        return lambda labels, row, k: np.float64(labels[row, k])
     return lambda labels, row, k: 1.0 if labels[row] == k else 0.0
 
 
@@ -70,38 +71,71 @@ def per_class(class_weight, k):
 
 
 @njit(error_model="numpy", fastmath={"reassoc", "nsz"}, forceinline=True)
-def _sum_without(x, skipped):
+def _sum_in_any_order(x):
     total = 0.0
     for k in range(x.size):
-        total += 0.0 if k == skipped else x[k]
+        total += x[k]
     return total
 
 
 @inline
-def total_without(x, skipped):
-    """Return Σ x without x[skipped]."""
+def sum_compensated(x):
+    """Return Σ x as if added with twice the digits, then rounded (Ogita, Rump, Oishi 2005)."""
     n = x.size
-    high, low = 0.0, 0.0
-    if n <= SHORT:
+    total, low = 0.0, 0.0
+    if n < LONG:
         for k in range(n):
-            high += 0.0 if k == skipped else x[k]
-        return high
-    for k in range(0, n, CHUNK):
-        high, error = two_sum(high, _sum_without(x[k : k + CHUNK], skipped - k))
+            total, error = two_sum(total, x[k])
+            low += error
+        return total + low
+    lanes = np.zeros((2, LANES))
+    for start in range(0, n - LANES + 1, LANES):
+        chunk = x[start : start + LANES]
+        for j in range(LANES):
+            lanes[0, j], error = two_sum(lanes[0, j], chunk[j])
+            lanes[1, j] += error
+    for j in range(LANES):
+        total, error = two_sum(total, lanes[0, j])
+        low += error + lanes[1, j]
+    for k in range(n - n % LANES, n):
+        total, error = two_sum(total, x[k])
         low += error
-    return high + low
+    return total + low
+
+
+def total(loss, x):
+    """Return Σ x, as exactly as the loss's precision asks."""
+    return sum_compensated(x)
+
+
+@overload(total, jit_options={"error_model": "numpy", "forceinline": True})
+def _(loss, x):
+    function = _sum_in_any_order if loss.instance_class is Single else sum_compensated
+    return lambda loss, x: function(x)
 
 
 @inline
-def total(x):
-    """Return Σ x."""
-    return total_without(x, -1)
+def total_without(loss, x, k):
+    """Return Σ x without x[k]."""
+    here = x[k]
+    x[k] = 0.0
+    others = total(loss, x)
+    x[k] = here
+    return others
+
+
+@inline
+def share_of_one(rest):
+    """Return 1/(1 + rest), rounded about once."""
+    s, low = two_sum(1.0, rest)
+    r = 1.0 / s
+    return fma(r, fma(-r, s, 1.0) - r * low, r)
 
 
 @inline
 def _order(x):
     """Return an integer that grows with x, so that a maximum is a loop LLVM can vectorise."""
-    bits = special.float_to_bits(float(x))
+    bits = special.float_to_bits(np.float64(x))
     return bits ^ ((bits >> 63) & 0x7FFFFFFFFFFFFFFF)
 
 
@@ -120,7 +154,7 @@ def argmax(z):
 
 
 @inline
-def softmax_row(z, u, q, c):
+def softmax_row(loss, z, u, q, c):
     """Fill u = log p, q = p and c = 1 - p of one row; return its largest class, or -1 for nan.
 
     A nan, a second +inf, or nothing but -inf makes a row nan.
@@ -129,16 +163,16 @@ def softmax_row(z, u, q, c):
     m = argmax(z)
     largest = z[m]
     for k in range(n):
-        q[k] = exp_difference(z[k], largest)
-    rest = total_without(q, m)
+        q[k] = exp_difference(loss, z[k], largest)
+    rest = total_without(loss, q, m)
     if not (largest > -math.inf and rest < math.inf):
         return -1
-    log_total = log1p_like(largest, rest)
-    share = 1.0 / (1.0 + rest)
+    log_total = log1p(loss, rest)
+    share = share_of_one(rest)
     for k in range(n):
         q[k] *= share
         c[k] = 1.0 - q[k]
-        u[k] = (float(z[k]) - float(largest)) - log_total
+        u[k] = (np.float64(z[k]) - np.float64(largest)) - log_total
     u[m], q[m], c[m] = -log_total, share, rest * share
     return m
 
@@ -154,10 +188,10 @@ def class_terms(loss, class_weight, labels, row, u, q, c, f, f1, f2):
 
 
 @inline
-def gradient_row(m, q, c, f1, scale, out):
+def gradient_row(loss, m, q, c, f1, scale, out):
     """Fill scale · ∇ℓ."""
     n = q.size
-    others = total_without(f1, m)
+    others = total_without(loss, f1, m)
     everything = others + f1[m]
     for j in range(n):
         without_j = others if j == m else everything - f1[j]
@@ -165,11 +199,11 @@ def gradient_row(m, q, c, f1, scale, out):
 
 
 @inline
-def hessian_diagonal_row(m, q, c, f1, f2, scale, out):
+def hessian_diagonal_row(loss, m, q, c, f1, f2, scale, out):
     """Fill scale · diag ∇²ℓ."""
     n = q.size
-    slopes = total(f1)
-    others = total_without(f2, m)
+    slopes = total(loss, f1)
+    others = total_without(loss, f2, m)
     everything = others + f2[m]
     for j in range(n):
         without_j = others if j == m else everything - f2[j]
@@ -178,16 +212,16 @@ def hessian_diagonal_row(m, q, c, f1, f2, scale, out):
 
 
 @inline
-def hessian_row(m, q, c, f1, f2, scale, diagonal, out):
+def hessian_row(loss, m, q, c, f1, f2, scale, diagonal, out):
     """Fill scale · ∇²ℓ."""
     n = q.size
-    slopes = total(f1)
-    bends = total(f2)
+    slopes = total(loss, f1)
+    bends = total(loss, f2)
     for i in range(n):
         for j in range(n):
             bend = (bends - f2[i] - f2[j]) * q[i] * q[j] - f2[i] * c[i] * q[j] - f2[j] * c[j] * q[i]
             out[i, j] = mass_times(scale, bend + slopes * q[i] * q[j])
-    hessian_diagonal_row(m, q, c, f1, f2, scale, diagonal)
+    hessian_diagonal_row(loss, m, q, c, f1, f2, scale, diagonal)
     for i in range(n):
         out[i, i] = diagonal[i]
 
@@ -198,17 +232,17 @@ def centered_row(m, q, c, vector, out):
     n = q.size
     others = 0.0
     for k in range(n):
-        others += 0.0 if k == m else mass_times(q[k], float(vector[k]))
-    mean = others + q[m] * float(vector[m])
+        others += 0.0 if k == m else mass_times(q[k], np.float64(vector[k]))
+    mean = others + q[m] * np.float64(vector[m])
     for k in range(n):
-        out[k] = c[m] * float(vector[m]) - others if k == m else float(vector[k]) - mean
+        out[k] = c[m] * np.float64(vector[m]) - others if k == m else np.float64(vector[k]) - mean
 
 
 @inline
-def hessian_vector_row(m, q, c, f1, f2, vector, scale, centered, out):
+def hessian_vector_row(loss, m, q, c, f1, f2, vector, scale, centered, out):
     """Fill scale · ∇²ℓ v."""
     n = q.size
-    slopes = total(f1)
+    slopes = total(loss, f1)
     centered_row(m, q, c, vector, centered)
     bend = 0.0
     for k in range(n):

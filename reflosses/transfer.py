@@ -72,7 +72,7 @@ class Elementwise:
         z, dtype = as_logits(logits, rows=False)
         vector = None if vector is None else _matching(vector, z).reshape(-1)
         result, buffer = place(None, z.shape, (z.size,), dtype)
-        definition = self.definition if z.dtype == np.float64 else Single(self.definition)
+        definition = _precision(self.definition, z, order == 2)
         outputs = [buffer if k == order else None for k in range(3)]
         flat = z.reshape(-1)
         arrays = (flat, flat, None, vector, *outputs)
@@ -112,8 +112,14 @@ class RowTransfer:
         vectors = None if vectors is None else _matching(vectors, z).reshape(flat.shape)
         result, buffer = place(None, z.shape, flat.shape, dtype)
         outputs = [buffer if k == output else None for k in range(5)]
-        threads.run(cpu.build(stamp()).softmax, (), (flat, vectors, *outputs), z.size)
+        precision = _precision(Sigmoid(), z, output > 1)
+        threads.run(cpu.build(stamp()).softmax, (precision,), (flat, vectors, *outputs), z.size)
         return finish(result, buffer)
+
+
+def _precision(definition, z, cancels):
+    """Return a definition marked for short functions if narrow logits and uncancelled terms allow it."""
+    return definition if cancels or z.dtype == np.float64 else Single(definition)
 
 
 def _matching(vector, z):

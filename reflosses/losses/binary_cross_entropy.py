@@ -42,6 +42,7 @@ class BinaryCrossEntropy(NamedTuple):
     pos_weight: Annotated[float, NONNEGATIVE] = 1.0  # multiplies the part of y; 1 is unweighted
 
     targets = Targets.PROBABILITY
+    no_cancellation = ("value", "gradient", "hessian_diagonal")  # for hard labels
     settings = (1.0,), (0.0,), (0.3,), (20.0,)
 
     def textbook(self, z, y):

@@ -44,6 +44,7 @@ class CrossEntropy(NamedTuple):
     class_weight: Annotated[np.ndarray | None, NONNEGATIVE, PER_CLASS] = None
 
     targets = Targets.CLASSES
+    no_cancellation = ("value", "gradient", "hessian_diagonal")  # for hard labels
     sparse = True  # classes without label mass pay nothing
     settings = ((None,), ((0.5, 2.0, 1.0),))
 
@@ -54,9 +55,13 @@ class CrossEntropy(NamedTuple):
 
     def magnitudes(self, z, y):
         p = textbook.softmax(z)
-        t = y if self.class_weight is None else [w * y_i for w, y_i in zip(self.class_weight, y)]
+        w = [1] * len(z) if self.class_weight is None else self.class_weight
+        t = [w_j * y_j for w_j, y_j in zip(w, y)]
         total = sum(t)
-        return {"gradient": [p_j * (total - t_j) + t_j * (1 - p_j) for p_j, t_j in zip(p, t)]}
+        return {
+            "gradient": [p_j * (total - t_j) + t_j * (1 - p_j) for p_j, t_j in zip(p, t)],
+            "label_gradient": [-w_j * textbook.log(p_j) for w_j, p_j in zip(w, p)],
+        }
 
     def kernel(self, u, q, c, y, n):
         return -mass_times(y, u), -y, 0.0

@@ -42,13 +42,21 @@ class LabelSmoothing(NamedTuple):
     smoothing: Annotated[float, BELOW_ONE] = 0.1  # s; 0 is the loss itself
 
     targets = Targets.CLASSES
+    no_cancellation = ("value",)  # for hard labels
     settings = (CrossEntropy(), 0.1), (CrossEntropy(), 0.0), (CrossEntropy((0.5, 2.0, 1.0)), 0.3)
 
     def textbook(self, z, y):
         return self.loss.textbook(z, self._smooth(y))
 
     def magnitudes(self, z, y):
-        return self.loss.magnitudes(z, self._smooth(y))
+        inner = self.loss.magnitudes(z, self._smooth(y))
+        slopes = inner["label_gradient"]
+        of_smoothing = sum(abs(1 / len(z) - y_i) * slope for y_i, slope in zip(y, slopes))
+        return {
+            **inner,
+            "label_gradient": [(1 - self.smoothing) * slope for slope in slopes],
+            "parameter_gradient": [*inner.get("parameter_gradient", ()), of_smoothing],
+        }
 
     def _smooth(self, y):
         return [y_i * (1 - self.smoothing) + self.smoothing / len(y) for y_i in y]

@@ -60,6 +60,7 @@ class SigmoidFocal(NamedTuple):
     alpha: Annotated[float | None, UNIT] = 0.25  # weight of y = 1; y = 0 gets 1 - alpha
 
     targets = Targets.BINARY
+    no_cancellation = ("value", "gradient")  # for hard labels
     settings = (2.0, 0.25), (0.0, None), (0.5, 1.0), (1.7, 0.0), (5.0, 0.25)
 
     def textbook(self, z, y):
@@ -93,8 +94,11 @@ class SigmoidFocal(NamedTuple):
         t, sign = (z, 1.0) if y == 1.0 else (-z, -1.0)
         a, a_slope = balance(self.alpha, y)
         q, c, s = expit(t), expit(-t), log_expit(t)
-        odds = (c - q) / c if c > 0.0 else 0.0
-        slope = -mass_times(a_slope + sign * a * (1.0 + self.gamma * odds), s)
+        if c > 0.5:  # -s is large: one product, so that it may be infinite
+            slope = -mass_times(a_slope + sign * a * (1.0 + self.gamma * ((c - q) / c)), s)
+        else:  # -s is about c, which may underflow: their ratio is about 1
+            ratio = s / c if c > 0.0 else -1.0
+            slope = -((a_slope + sign * a) * s + sign * a * self.gamma * ((c - q) * ratio))
         return mass_times(expit_power(-t, self.gamma), slope + sign * mass_times(a, log_expit(-t)))
 
     def parameter_kernel(self, z, y):

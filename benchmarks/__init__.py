@@ -1,0 +1,1 @@
+"""Benchmarks against the frameworks; ``python -m benchmarks --help``."""

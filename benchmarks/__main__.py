@@ -1,0 +1,230 @@
+"""Measure the losses beside their rivals and the memory, in one run, and write the results.
+
+Timings on a shared machine wander by half; ratios measured turn by turn do not.  Every round times
+every contender once, a ratio is taken within the round, and medians and quartiles of the ratios are
+what is printed and written.
+"""
+
+import argparse
+import csv
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+import reflosses
+from reflosses import LOSSES, threads
+
+from .rivals import RIVALS
+
+RESULTS = Path(__file__).parent / "results"
+ROW_SHAPES = ((1_000_000, 2), (65_536, 10), (16_384, 100), (8_192, 1_000), (1_024, 32_768), (128, 131_072))
+FLAT_SHAPE = (10_000_000,)
+FOCUS = (1.7,)  # a further γ for losses that have one: no small integer, so no shortcut
+VERBS = ("value_and_gradient", "gradient_and_hessian_diagonal")
+COLUMNS = ("loss", "verb", "shape", "dtype", "contender", "milliseconds", "ratio", "ratio_q1", "ratio_q3", "rounds")
+
+
+def settings(loss_class):
+    """Yield the loss at its defaults, and at a γ that is no integer if it has one."""
+    yield loss_class()
+    if "gamma" in loss_class._fields:
+        yield from (loss_class(gamma=gamma) for gamma in FOCUS)
+
+
+def inputs(loss, shape, dtype):
+    """Return logits of scale 2 and hard labels."""
+    random = np.random.default_rng(0)
+    logits = (2 * random.standard_normal(shape)).astype(dtype)
+    if loss.targets.rows:
+        return logits, random.integers(0, shape[-1], shape[0])
+    return logits, (random.random(shape) < 0.5).astype(dtype)
+
+
+def contenders(loss, verb, logits, labels, count):
+    """Return {name: callable} of ours, the memory copies and the rivals that have the verb."""
+    per_row = labels.shape if verb == "value_and_gradient" else logits.shape
+    outs = (np.empty(per_row, logits.dtype), np.empty_like(logits))
+    call = getattr(reflosses, verb)
+    pairs = [(outs[1], logits)] if loss.targets.rows else [(outs[1], logits), (outs[0], labels)]
+    if loss.targets.rows and verb != "value_and_gradient":
+        pairs.append((outs[0], logits))
+
+    def copy():
+        for target, source in pairs:
+            np.copyto(target, source)
+
+    def threaded_copy():
+        for target, source in pairs:
+            threads.run(np.copyto, (), (target, source), target.size)
+
+    found = {"reflosses": lambda: call(loss, logits, labels, out=outs)}
+    found |= {"memory copy": copy, "memory copy, all threads": threaded_copy}
+    for name, maker in RIVALS.items():
+        try:
+            rival = maker(loss, logits, labels, count).get(verb)
+        except KeyError:  # a loss this rival does not have
+            continue
+        if rival is not None:
+            found[name] = rival
+    return found
+
+
+def measure(calls, rounds, seconds):
+    """Return {name: array of seconds}, all contenders taking turns."""
+    for call in calls.values():
+        call()
+    times: dict = {name: [] for name in calls}
+    end = time.perf_counter() + seconds
+    while len(times["reflosses"]) < 3 or (len(times["reflosses"]) < rounds and time.perf_counter() < end):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - start)
+    return {name: np.array(found) for name, found in times.items()}
+
+
+def rows_of(loss, verb, logits, times):
+    """Yield a CSV row for every contender."""
+    for name, found in times.items():
+        low, middle, high = np.percentile(found / times["reflosses"], (25, 50, 75))
+        yield (
+            repr(loss),
+            verb,
+            "x".join(map(str, logits.shape)),
+            logits.dtype.name,
+            name,
+            f"{np.median(found) * 1e3:.4g}",
+            f"{middle:.3g}",
+            f"{low:.3g}",
+            f"{high:.3g}",
+            len(found),
+        )
+
+
+def throughput(arguments, write):
+    """Time every loss of the list on large arrays."""
+    for loss_class in LOSSES:
+        for loss in settings(loss_class):
+            if arguments.loss and loss_class.__name__ not in arguments.loss:
+                continue
+            for shape in ROW_SHAPES if loss.targets.rows else (FLAT_SHAPE,):
+                for dtype in arguments.dtype:
+                    logits, labels = inputs(loss, shape, dtype)
+                    for verb in VERBS:
+                        if loss.targets.rows and verb != VERBS[0]:
+                            continue
+                        calls = contenders(loss, verb, logits, labels, threads.thread_count())
+                        times = measure(calls, arguments.rounds, arguments.seconds)
+                        for row in rows_of(loss, verb, logits, times):
+                            write(row)
+
+
+def latency(write):
+    """Time one small validated call, imports, first calls and compilation."""
+    random = np.random.default_rng(0)
+    logits = random.standard_normal((32, 10)).astype(np.float32)
+    labels = random.integers(0, 10, 32)
+    outs = (np.empty(32, np.float32), np.empty_like(logits))
+    loss = reflosses.CrossEntropy()
+
+    def many():
+        for _ in range(1000):
+            reflosses.value_and_gradient(loss, logits, labels, out=outs)
+
+    many()
+    times = [_timed(many) for _ in range(31)]
+    write(("CrossEntropy()", "one call", "32x10", "float32", "microseconds", f"{np.median(times) * 1e3:.3g}"))
+    first = (
+        "import time, numpy as np, reflosses as r; z = np.zeros((32, 10), np.float32); y = np.zeros(32, np.int64); "
+        "t = time.perf_counter(); r.value_and_gradient(r.CrossEntropy(), z, y); print(time.perf_counter() - t)"
+    )
+    imports = {name: [_child(_clock_import(name)) for _ in range(9)] for name in ("numba", "reflosses")}
+    ratio = np.median(imports["reflosses"]) / np.median(imports["numba"])
+    write(("", "import", "", "", "times import numba", f"{ratio:.3g}"))
+    _child(first)
+    warm = np.median([_child(first) for _ in range(5)])
+    write(("CrossEntropy()", "first call, warm cache", "32x10", "float32", "seconds", f"{warm:.3g}"))
+    cold = np.median([_child(first, NUMBA_CACHE_DIR=os.devnull + "/none") for _ in range(3)])
+    write(("CrossEntropy()", "first call, no cache", "32x10", "float32", "seconds", f"{cold:.3g}"))
+
+
+def _timed(call):
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _clock_import(name):
+    return f"import time; t = time.perf_counter(); import {name}; print(time.perf_counter() - t)"
+
+
+def _child(code, **environment):
+    """Return the number that a fresh Python prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **environment}
+    )
+    return float(done.stdout)
+
+
+def about():
+    """Return one line on the machine and the versions."""
+    packages = ("numpy", "numba", "scipy", "torch", "jax", "optax", "scikit-learn")
+    versions = []
+    for package in packages:
+        try:
+            versions.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            continue
+    processor = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), processor)
+    count = threads.thread_count()
+    return f"{processor}, {count} threads, Python {platform.python_version()}, " + ", ".join(versions)
+
+
+def main():
+    """Run the benchmarks that were asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=31, help="rounds per case (default 31)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="time limit per case (default 10)")
+    parser.add_argument("--loss", action="append", help="only this loss; may be repeated")
+    parser.add_argument("--dtype", nargs="+", default=["float32", "float64"], help="default: float32 float64")
+    parser.add_argument("--only", choices=("throughput", "latency"), help="default: both")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV files")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    print(about())
+    if arguments.only != "latency":
+        with (arguments.out / "throughput.csv").open("w", newline="") as file:
+            file.write(f"# {about()}\n")
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+
+            def write(row):
+                writer.writerow(row)
+                file.flush()
+                print("{:42} {:30} {:12} {:8} {:25} {:>9} ms  x{:<6} ({} - {})".format(*row), flush=True)
+
+            throughput(arguments, write)
+    if arguments.only != "throughput":
+        with (arguments.out / "latency.csv").open("w", newline="") as file:
+            file.write(f"# {about()}\n")
+            writer = csv.writer(file)
+            writer.writerow(("loss", "what", "shape", "dtype", "unit", "median"))
+
+            def write_latency(row):
+                writer.writerow(row)
+                print("{:18} {:24} {:6} {:8} {:18} {:>8}".format(*row), flush=True)
+
+            latency(write_latency)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""What other libraries do for the same logits and labels: forward and backward, ready to be timed.
+
+Each maker takes (loss, logits, labels, threads) and returns {verb: callable} with everything that
+can be prepared outside the clock already done: tensors made, functions compiled, buffers allocated.
+"""
+
+import importlib.util
+
+import numpy as np
+
+from reflosses import BinaryCrossEntropy, CrossEntropy, LabelSmoothing, SigmoidFocal
+
+
+def _torch(loss, logits, labels, threads):
+    """PyTorch: forward of the sum and backward."""
+    import torch
+    from torch.nn import functional
+
+    torch.set_num_threads(threads)
+    z = torch.from_numpy(logits.copy()).requires_grad_()
+    y = torch.from_numpy(labels)
+
+    def focal(z, y):  # torchvision.ops.sigmoid_focal_loss
+        p = torch.sigmoid(z)
+        entropy = functional.binary_cross_entropy_with_logits(z, y, reduction="none")
+        weighted = entropy * (1 - (p * y + (1 - p) * (1 - y))) ** loss.gamma
+        return ((loss.alpha * y + (1 - loss.alpha) * (1 - y)) * weighted).sum()
+
+    forward = {
+        CrossEntropy: lambda z, y: functional.cross_entropy(z, y, reduction="sum"),
+        LabelSmoothing: lambda z, y: functional.cross_entropy(z, y, label_smoothing=loss.smoothing, reduction="sum"),
+        BinaryCrossEntropy: lambda z, y: functional.binary_cross_entropy_with_logits(z, y, reduction="sum"),
+        SigmoidFocal: focal,
+    }[type(loss)]
+
+    def value_and_gradient():
+        z.grad = None
+        forward(z, y).backward()
+
+    return {"value_and_gradient": value_and_gradient}
+
+
+def _jax(loss, logits, labels, threads):
+    """JAX: jit of value_and_grad of optax's losses; XLA takes all cores."""
+    import jax
+    import optax
+
+    jax.config.update("jax_enable_x64", True)
+    n = logits.shape[-1]
+    forward = {
+        CrossEntropy: optax.softmax_cross_entropy_with_integer_labels,
+        LabelSmoothing: lambda z, y: optax.softmax_cross_entropy(
+            z, optax.smooth_labels(jax.nn.one_hot(y, n, dtype=z.dtype), loss.smoothing)
+        ),
+        BinaryCrossEntropy: optax.sigmoid_binary_cross_entropy,
+        SigmoidFocal: lambda z, y: optax.sigmoid_focal_loss(z, y, alpha=loss.alpha, gamma=loss.gamma),
+    }[type(loss)]
+    compiled = jax.jit(jax.value_and_grad(lambda z, y: forward(z, y).sum()))
+    z, y = jax.numpy.asarray(logits), jax.numpy.asarray(labels)
+    return {"value_and_gradient": lambda: jax.block_until_ready(compiled(z, y))}
+
+
+def _sklearn(loss, logits, labels, threads):
+    """scikit-learn: the Cython losses of its boosting and linear models, results preallocated."""
+    from sklearn._loss import HalfBinomialLoss, HalfMultinomialLoss
+
+    if type(loss) is CrossEntropy:
+        peer = HalfMultinomialLoss(n_classes=logits.shape[1])
+    elif type(loss) is BinaryCrossEntropy:
+        peer = HalfBinomialLoss()
+    else:
+        return {}
+    y = labels.astype(logits.dtype)
+    value, gradient, hessian = np.empty(len(y), logits.dtype), np.empty_like(logits), np.empty_like(logits)
+    return {
+        "value_and_gradient": lambda: peer.loss_gradient(
+            y, logits, loss_out=value, gradient_out=gradient, n_threads=threads
+        ),
+        "gradient_and_hessian_diagonal": lambda: peer.gradient_hessian(
+            y, logits, gradient_out=gradient, hessian_out=hessian, n_threads=threads
+        ),
+    }
+
+
+MODULES = {"torch": ("torch", _torch), "jax": ("optax", _jax), "scikit-learn": ("sklearn", _sklearn)}
+RIVALS = {name: maker for name, (module, maker) in MODULES.items() if importlib.util.find_spec(module)}
