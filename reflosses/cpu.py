@@ -40,7 +40,6 @@ from .rows import (
 )
 from .special import inline, mass_times, two_sum
 
-SHORT = 32  # rows of fewer classes are summed in order
 BLOCK = 2048  # logits that a block of short rows holds; their exponentials stay in the L1 cache
 
 
@@ -90,43 +89,6 @@ def _(loss, z, y, e):
     return _exponentials_single if loss.instance_class is Single else _exponentials_precise
 
 
-def _sum_rows_precise(loss, e, sums, low):
-    """Fill sums with Σ_k e[:, k], with twice the digits; rows are the lanes of short ones."""
-    rows, n = e.shape
-    if n >= LONG:
-        for r in range(rows):
-            sums[r] = total(loss, e[r])
-        return
-    for r in range(rows):
-        sums[r], low[r] = 0.0, 0.0
-    for k in range(n):
-        for r in range(rows):
-            sums[r], error = two_sum(sums[r], e[r, k])
-            low[r] += error
-    for r in range(rows):
-        sums[r] += low[r]
-
-
-def _sum_rows_single(loss, e, sums, low):
-    """Fill sums with Σ_k e[:, k]."""
-    rows, n = e.shape
-    for r in range(rows):
-        if n < SHORT:  # a loop in order is quicker than setting up one in vectors
-            sums[r] = 0.0
-            for k in range(n):
-                sums[r] += e[r, k]
-        else:
-            sums[r] = total(loss, e[r])
-
-
-sum_rows = _sum_rows_precise
-
-
-@overload(sum_rows, jit_options={"error_model": "numpy", "forceinline": True})
-def _(loss, e, sums, low):
-    return _sum_rows_single if loss.instance_class is Single else _sum_rows_precise
-
-
 @inline
 def part(x, start, stop):
     """Return x[start:stop], or None for None."""
@@ -150,42 +112,42 @@ def copy(x, y):
 
 
 @inline
-def in_range(own, rest):
-    """Whether exponentials are far enough from overflow and underflow; false for nan."""
-    return own > 1e-140 and own + rest < 1e140
+def in_range(odds, unit):
+    """Whether exponentials stayed far enough from overflow and underflow; false for nan."""
+    return 1e-140 < unit < 1e140 and odds < 1e140 * unit
 
 
 @inline
 def hard_block(loss, class_weight, factor, z, y, weights, upstream, values, gradient, e, columns):
     """Work on a block of rows with an integer label; return how many are out of range.
 
-    With r = Σ_{k≠y} exp(z_k - z_y), a row has log p_y = -log(1 + r), p_y = 1/(1 + r) and
-    1 - p_y = r/(1 + r); the gradient is (1 - p_y) F' for the label and -p_k F' elsewhere: one
+    With the odds r = Σ_{k≠y} exp(z_k - z_y) against the label, a row has log p_y = -log(1 + r),
+    p_y = 1/(1 + r) and 1 - p_y = r/(1 + r); the gradient is (1 - p_y) F' for the label and -p_k F' elsewhere: one
     kernel call a row, and one multiplication a class.
     """
     rows, n = z.shape
-    own, rest, low, of_label, of_others = columns
+    odds, unit, of_label, of_others = columns
     if n == 2:
         for r in range(rows):
             a, b = z[r, 0], z[r, 1]
-            own[r], rest[r] = 1.0, exp_difference(loss, b if y[r] == 0 else a, a if y[r] == 0 else b)
+            odds[r], unit[r] = exp_difference(loss, b if y[r] == 0 else a, a if y[r] == 0 else b), 1.0
     else:
         exponentials(loss, z, y, e)
         for r in range(rows):
-            own[r] = e[r, y[r]]
+            unit[r] = 1.0 / e[r, y[r]]
             e[r, y[r]] = 0.0
-        sum_rows(loss, e, rest, low)
+        for r in range(rows):
+            odds[r] = total(loss, e[r]) * unit[r]
     strange = 0
     for r in range(rows):
-        strange += 0 if in_range(own[r], rest[r]) else 1
-        odds = rest[r] / own[r]
-        q = share_of_one(odds)
-        c = odds * q
-        value, slope, _ = classwise(loss, -log1p(loss, odds), q, c, 1.0, n)
+        strange += 0 if in_range(odds[r], unit[r]) else 1
+        q = share_of_one(odds[r])
+        c = odds[r] * q
+        value, slope, _ = classwise(loss, -log1p(loss, odds[r]), q, c, 1.0, n)
         w = per_class(class_weight, y[r])
         scale = row_scale(factor, weights, upstream, r)
         of_label[r] = mass_times(scale, mass_times(w, c * slope))
-        of_others[r] = -mass_times(scale, mass_times(w, slope)) * (q / own[r])
+        of_others[r] = -mass_times(scale, mass_times(w, slope)) * (q * unit[r])
         if values is not None:
             values[r] = weighted(weights, r, mass_times(w, value))
     if gradient is not None:
@@ -263,7 +225,7 @@ def build(stamp):
         n = logits.shape[1]
         block = BLOCK // n if n < LONG else 1
         e = np.empty((block, n))
-        columns = (np.ones(block), np.empty(block), np.empty(block), np.empty(block), np.empty(block))
+        columns = (np.empty(block), np.empty(block), np.empty(block), np.empty(block))
         strange = 0
         for first in range(0, logits.shape[0], block):
             last = first + block

@@ -21,10 +21,10 @@ from numba.extending import overload
 
 from . import single, special
 from .dispatch import Single, classwise
-from .special import fma, inline, mass_times, two_sum
+from .special import fma, inline, lane_sums, mass_times, two_sum
 
-LANES = 32  # partial sums of a long row, worked on side by side
-LONG = 256  # rows of this many classes or more are worked on one at a time, and summed in lanes
+SHORT = 32  # sums of fewer terms are quicker in order than in vectors
+LONG = 256  # rows of this many classes or more are worked on one at a time
 
 
 def exp_difference(loss, a, b):
@@ -71,7 +71,18 @@ def per_class(class_weight, k):
 
 
 @njit(error_model="numpy", fastmath={"reassoc", "nsz"}, forceinline=True)
-def _sum_in_any_order(x):
+def _sum_in_vectors(x):
+    total = 0.0
+    for k in range(x.size):
+        total += x[k]
+    return total
+
+
+@inline
+def _sum_plain(x):
+    """Return Σ x; a float32's worth of digits does not see the order."""
+    if x.size >= SHORT:
+        return _sum_in_vectors(x)
     total = 0.0
     for k in range(x.size):
         total += x[k]
@@ -82,22 +93,8 @@ def _sum_in_any_order(x):
 def sum_compensated(x):
     """Return Σ x as if added with twice the digits, then rounded (Ogita, Rump, Oishi 2005)."""
     n = x.size
-    total, low = 0.0, 0.0
-    if n < LONG:
-        for k in range(n):
-            total, error = two_sum(total, x[k])
-            low += error
-        return total + low
-    lanes = np.zeros((2, LANES))
-    for start in range(0, n - LANES + 1, LANES):
-        chunk = x[start : start + LANES]
-        for j in range(LANES):
-            lanes[0, j], error = two_sum(lanes[0, j], chunk[j])
-            lanes[1, j] += error
-    for j in range(LANES):
-        total, error = two_sum(total, lanes[0, j])
-        low += error + lanes[1, j]
-    for k in range(n - n % LANES, n):
+    total, low = lane_sums(x)
+    for k in range(n - n % 8, n):
         total, error = two_sum(total, x[k])
         low += error
     return total + low
@@ -110,7 +107,7 @@ def total(loss, x):
 
 @overload(total, jit_options={"error_model": "numpy", "forceinline": True})
 def _(loss, x):
-    function = _sum_in_any_order if loss.instance_class is Single else sum_compensated
+    function = _sum_plain if loss.instance_class is Single else sum_compensated
     return lambda loss, x: function(x)
 
 

@@ -31,7 +31,9 @@ import struct
 
 from llvmlite import ir
 from numba import config, njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np import arrayobj
 
 inline = njit(error_model="numpy", fastmath=False, forceinline=True)
 
@@ -120,9 +122,59 @@ def bits_to_float(typing_context, n):
     return types.float64(types.int64), emit
 
 
+@intrinsic
+def lane_sums(typing_context, x):
+    """Return Σ of the first n - n % 8 entries of x as (sum, error), as if added with twice the digits.
+
+    Eight partial sums and their exact errors stay in vector registers.  LLVM does not find this
+    form by itself: an error term forbids it to reorder a sum, so the order is spelled out.
+    """
+
+    def emit(context, builder, signature, arguments):
+        (array_type,) = signature.args
+        array = arrayobj.make_array(array_type)(context, builder, arguments[0])
+        count = builder.udiv(builder.extract_value(array.shape, 0), ir.Constant(ir.IntType(64), 8))
+        vector = ir.VectorType(ir.DoubleType(), 8)
+        zero = ir.Constant(vector, [ir.Constant(ir.DoubleType(), 0.0)] * 8)
+        sums = cgutils.alloca_once_value(builder, zero)
+        errors = cgutils.alloca_once_value(builder, zero)
+
+        def two_sum(a, b):
+            s = builder.fadd(a, b)
+            c = builder.fsub(s, a)
+            return s, builder.fadd(builder.fsub(a, builder.fsub(s, c)), builder.fsub(b, c))
+
+        start = builder.bitcast(array.data, vector.as_pointer())
+        with cgutils.for_range(builder, count) as loop:
+            entries = builder.load(builder.gep(start, [loop.index]), align=8)
+            s, error = two_sum(builder.load(sums), entries)
+            builder.store(s, sums)
+            builder.store(builder.fadd(builder.load(errors), error), errors)
+        s, low = builder.load(sums), builder.load(errors)
+        for half in (4, 2, 1):
+            masks = [ir.Constant(ir.VectorType(ir.IntType(32), half), list(range(k, k + half))) for k in (0, half)]
+            (s_left, s_right), (low_left, low_right) = (
+                [builder.shuffle_vector(x, x, mask) for mask in masks] for x in (s, low)
+            )
+            s, error = two_sum(s_left, s_right)
+            low = builder.fadd(builder.fadd(low_left, low_right), error)
+        index = ir.Constant(ir.IntType(32), 0)
+        pair = [builder.extract_element(x, index) for x in (s, low)]
+        return context.make_tuple(builder, signature.return_type, pair)
+
+    return types.UniTuple(types.float64, 2)(x), emit
+
+
 if config.DISABLE_JIT:
     fma = ctypes.CDLL(ctypes.util.find_library("m")).fma
     fma.restype, fma.argtypes = ctypes.c_double, [ctypes.c_double] * 3
+
+    def lane_sums(x):
+        total, low = 0.0, 0.0
+        for entry in x[: len(x) - len(x) % 8]:
+            total, error = two_sum(total, entry)
+            low += error
+        return total, low
 
     def float_to_bits(x):
         return struct.unpack("<q", struct.pack("<d", x))[0]
