@@ -1,0 +1,30 @@
+"""Sphinx: ``pip install '.[docs]' && sphinx-build docs docs/_build``."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from reflosses import LOSSES, __version__
+
+project = "reflosses"
+release = __version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+napoleon_custom_sections = ["Definition", "Derivation", "Accuracy"]
+autodoc_default_options = {"members": True, "member-order": "bysource"}
+html_theme = "alabaster"
+
+
+def _write_losses():
+    """Write a page with every loss of the one list."""
+    page = ["# The losses\n"]
+    for loss in LOSSES:
+        page.append(
+            f"\n## {loss.__name__}\n\n```{{eval-rst}}\n"
+            f".. autoclass:: {loss.__module__}.{loss.__name__}\n   :no-members:\n```\n"
+        )
+    (Path(__file__).parent / "losses.md").write_text("".join(page), encoding="utf-8")
+
+
+_write_losses()
