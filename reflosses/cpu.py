@@ -55,6 +55,23 @@ def row_scale(factor, weights, upstream, i):
 
 
 @inline
+def logit_and_label(logits, labels, i):
+    """Return element i as two float64; a nan label makes the logit nan, which every kernel passes on."""
+    y = np.float64(labels[i])
+    return np.float64(logits[i]) + (y - y), y
+
+
+@inline
+def labelled(labels, i, n):
+    """Whether no label of row i is nan."""
+    doubt = 0.0
+    for k in range(n):
+        y = label(labels, i, k)
+        doubt += y - y
+    return doubt == 0.0
+
+
+@inline
 def weighted(weights, i, value):
     """Return the value of row or element i times its weight, 0 for weight 0."""
     if weights is None:
@@ -188,7 +205,7 @@ def build(stamp):
         """Value, gradient and second derivative of every logit."""
         stamp
         for i in range(logits.size):
-            value, slope, bend = pointwise_kernel(loss, np.float64(logits[i]), np.float64(labels[i]))
+            value, slope, bend = pointwise_kernel(loss, *logit_and_label(logits, labels, i))
             scale = row_scale(factor, weights, upstream, i)
             if values is not None:
                 values[i] = weighted(weights, i, value)
@@ -202,7 +219,7 @@ def build(stamp):
         """Value, and derivative in the label, of every logit."""
         stamp
         for i in range(logits.size):
-            z, y = np.float64(logits[i]), np.float64(labels[i])
+            z, y = logit_and_label(logits, labels, i)
             if values is not None:
                 values[i] = weighted(weights, i, pointwise_kernel(loss, z, y)[0])
             scale = row_scale(factor, weights, upstream, i)
@@ -213,7 +230,7 @@ def build(stamp):
         """Derivatives of every logit's loss in the loss's parameters, one column each."""
         stamp
         for i in range(logits.size):
-            slopes = pointwise_parameters(loss, np.float64(logits[i]), np.float64(labels[i]))
+            slopes = pointwise_parameters(loss, *logit_and_label(logits, labels, i))
             scale = row_scale(factor, weights, upstream, i)
             for k in range(len(slopes)):
                 gradient[i, k] = mass_times(scale, slopes[k])
@@ -307,6 +324,7 @@ def build(stamp):
         for i in range(logits.shape[0]):
             scale = row_scale(factor, weights, upstream, i)
             m = softmax_row(loss, logits[i], u, q, c)
+            m = m if labelled(labels, i, n) else -1
             if values is not None:
                 if m >= 0:
                     class_terms(loss, class_weight, labels, i, u, q, c, f, f1, f2)
@@ -325,6 +343,7 @@ def build(stamp):
         for i in range(logits.shape[0]):
             scale = row_scale(factor, weights, upstream, i)
             m = softmax_row(loss, logits[i], u, q, c)
+            m = m if labelled(labels, i, n) else -1
             fill(gradient[i], 0.0)
             for k in range(n):
                 slopes = classwise_parameters(loss, u[k], q[k], c[k], label(labels, i, k), n)
@@ -342,6 +361,7 @@ def build(stamp):
         for i in range(logits.shape[0]):
             scale = row_scale(factor, weights, upstream, i)
             m = softmax_row(loss, logits[i], u, q, c)
+            m = m if labelled(labels, i, n) else -1
             for k in range(n):
                 value, _, _ = classwise(loss, u[k], q[k], c[k], label(labels, i, k), n)
                 gradient[i, k] = mass_times(scale, value if m >= 0 else math.nan)

@@ -104,5 +104,6 @@ class SigmoidFocal(NamedTuple):
     def parameter_kernel(self, z, y):
         t, sign = (z, 1.0) if y == 1.0 else (-z, -1.0)
         a, _ = balance(self.alpha, y)
-        loss = -mass_times(expit_power(-t, self.gamma), log_expit(t))
-        return mass_times(a * loss, log_expit(-t)), sign * loss
+        loss, log_c = -mass_times(expit_power(-t, self.gamma), log_expit(t)), log_expit(-t)
+        of_gamma = 0.0 if log_c == 0.0 else mass_times(a * loss, log_c)  # loss·log c vanishes at both ends
+        return of_gamma, sign * loss
