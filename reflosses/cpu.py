@@ -98,20 +98,12 @@ def _exponentials_single(loss, z, y, e):
         e[k] = single.exp(np.float64(z[k]))
 
 
-exponentials = _exponentials_precise  # for any logits; compiled code takes the short way for float32
+fill_exponentials = _exponentials_precise  # for any logits; compiled code takes the short way for float32
 
 
-@overload(exponentials, jit_options={"error_model": "numpy", "forceinline": True})
+@overload(fill_exponentials, jit_options={"error_model": "numpy", "forceinline": True})
 def _(loss, z, y, e):
     return _exponentials_single if loss.instance_class is Single else _exponentials_precise
-
-
-@inline
-def part(x, start, stop):
-    """Return x[start:stop], or None for None."""
-    if x is None:
-        return None
-    return x[start:stop]
 
 
 @inline
@@ -126,64 +118,6 @@ def copy(x, y):
     """Set x to y."""
     for k in range(x.size):
         x[k] = y[k]
-
-
-@inline
-def in_range(odds, unit):
-    """Whether exponentials stayed far enough from overflow and underflow; false for nan."""
-    return 1e-140 < unit < 1e140 and odds < 1e140 * unit
-
-
-@inline
-def hard_block(loss, class_weight, factor, z, y, weights, upstream, values, gradient, e, columns):
-    """Work on a block of rows with an integer label; return how many are out of range.
-
-    With the odds r = Σ_{k≠y} exp(z_k - z_y) against the label, a row has log p_y = -log(1 + r),
-    p_y = 1/(1 + r) and 1 - p_y = r/(1 + r); the gradient is (1 - p_y) F' for the label and -p_k F' elsewhere: one
-    kernel call a row, and one multiplication a class.
-    """
-    rows, n = z.shape
-    odds, unit, of_label, of_others = columns
-    if n == 2:
-        for r in range(rows):
-            a, b = z[r, 0], z[r, 1]
-            odds[r], unit[r] = exp_difference(loss, b if y[r] == 0 else a, a if y[r] == 0 else b), 1.0
-    else:
-        exponentials(loss, z, y, e)
-        for r in range(rows):
-            unit[r] = 1.0 / e[r, y[r]]
-            e[r, y[r]] = 0.0
-        for r in range(rows):
-            odds[r] = total(loss, e[r]) * unit[r]
-    strange = 0
-    for r in range(rows):
-        strange += 0 if in_range(odds[r], unit[r]) else 1
-        q = share_of_one(odds[r])
-        c = odds[r] * q
-        value, slope, _ = classwise(loss, -log1p(loss, odds[r]), q, c, 1.0, n)
-        w = per_class(class_weight, y[r])
-        scale = row_scale(factor, weights, upstream, r)
-        of_label[r] = mass_times(scale, mass_times(w, c * slope))
-        of_others[r] = -mass_times(scale, mass_times(w, slope)) * (q * unit[r])
-        if values is not None:
-            values[r] = weighted(weights, r, mass_times(w, value))
-    if gradient is not None:
-        if n == 2:
-            for r in range(rows):
-                gradient[r, 0] = -of_label[r] if y[r] == 1 else of_label[r]
-                gradient[r, 1] = of_label[r] if y[r] == 1 else -of_label[r]
-        elif n >= LONG:
-            for r in range(rows):
-                for k in range(n):
-                    gradient[r, k] = e[r, k] * of_others[r]
-                gradient[r, y[r]] = of_label[r]
-        else:  # short loops of doubles, then one long loop that converts them
-            for r in range(rows):
-                for k in range(n):
-                    e[r, k] *= of_others[r]
-                e[r, y[r]] = of_label[r]
-            copy(gradient.reshape(gradient.size), e.reshape(e.size))
-    return strange
 
 
 def driver(function):
@@ -237,28 +171,66 @@ def build(stamp):
 
     @driver
     def hard_rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
-        """Value and gradient of rows whose unlabelled classes pay nothing; see ``hard_block``."""
+        """Value and gradient of rows whose unlabelled classes pay nothing, by their integer labels.
+
+        With the odds r = Σ_{k≠y} exp(z_k - z_y) against the label, a row has log p_y = -log(1 + r),
+        p_y = 1/(1 + r) and 1 - p_y = r/(1 + r); the gradient is (1 - p_y) F' for the label and
+        -p_k F' elsewhere: one kernel call a row, and one multiplication a class.  Returns how many
+        rows have exponentials too close to overflow or underflow, or nan; ``rows`` can do those.
+        """
         stamp
         n = logits.shape[1]
         block = BLOCK // n if n < LONG else 1
-        e = np.empty((block, n))
-        columns = (np.empty(block), np.empty(block), np.empty(block), np.empty(block))
+        exponentials = np.empty((block, n))
+        odds, unit, of_label, of_others = np.empty(block), np.empty(block), np.empty(block), np.empty(block)
         strange = 0
         for first in range(0, logits.shape[0], block):
-            last = first + block
-            strange += hard_block(
-                loss,
-                class_weight,
-                factor,
-                logits[first:last],
-                labels[first:last],
-                part(weights, first, last),
-                part(upstream, first, last),
-                part(values, first, last),
-                part(gradient, first, last),
-                e[: logits.shape[0] - first],
-                columns,
-            )
+            z, y = logits[first : first + block], labels[first : first + block]
+            rows = y.size
+            e = exponentials[:rows]
+            if n == 2:
+                for r in range(rows):
+                    a, b = z[r, 0], z[r, 1]
+                    odds[r], unit[r] = exp_difference(loss, b if y[r] == 0 else a, a if y[r] == 0 else b), 1.0
+            else:
+                fill_exponentials(loss, z, y, e)
+                for r in range(rows):
+                    unit[r] = 1.0 / e[r, y[r]]
+                    e[r, y[r]] = 0.0
+                for r in range(rows):
+                    odds[r] = total(loss, e[r]) * unit[r]
+            if values is not None:
+                block_values = values[first : first + block]
+            for r in range(rows):
+                strange += 0 if 1e-140 < unit[r] < 1e140 and odds[r] < 1e140 * unit[r] else 1
+                q = share_of_one(odds[r])
+                c = odds[r] * q
+                value, slope, _ = classwise(loss, -log1p(loss, odds[r]), q, c, 1.0, n)
+                w = per_class(class_weight, y[r])
+                scale = row_scale(factor, weights, upstream, first + r)
+                of_label[r] = mass_times(scale, mass_times(w, c * slope))
+                of_others[r] = -mass_times(scale, mass_times(w, slope)) * (q * unit[r])
+                if values is not None:
+                    block_values[r] = weighted(weights, first + r, mass_times(w, value))
+            if gradient is not None:
+                g = gradient[first : first + block]
+                if n == 2:
+                    for r in range(rows):
+                        g[r, 0] = -of_label[r] if y[r] == 1 else of_label[r]
+                        g[r, 1] = of_label[r] if y[r] == 1 else -of_label[r]
+                elif n >= LONG:
+                    for r in range(rows):
+                        for k in range(n):
+                            g[r, k] = e[r, k] * of_others[r]
+                        g[r, y[r]] = of_label[r]
+                else:  # short loops of doubles, then one long loop that converts them
+                    for r in range(rows):
+                        for k in range(n):
+                            e[r, k] *= of_others[r]
+                        e[r, y[r]] = of_label[r]
+                    flat, from_flat = g.reshape(g.size), e.reshape(e.size)
+                    for k in range(g.size):
+                        flat[k] = from_flat[k]
         return strange
 
     @driver
