@@ -19,14 +19,18 @@ def snake(loss_class):
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", loss_class.__name__).lower()
 
 
-def spelled(loss):
-    """Return a loss as ``parse`` reads it.
+def spelled(loss, defaults=False):
+    """Return a loss as ``parse`` reads it, with or without the parameters that have their defaults.
 
     >>> spelled(parse("SigmoidFocal(alpha=None)"))
-    'sigmoid_focal(gamma=2, alpha=none)'
+    'sigmoid_focal(alpha=none)'
     """
-    fields = (f"{name}={_spelled_value(value)}" for name, value in zip(loss._fields, loss, strict=True))
-    return f"{snake(type(loss))}({', '.join(fields)})"
+    fields = [
+        f"{name}={_spelled_value(value)}"
+        for name, value in loss._asdict().items()
+        if defaults or value != loss._field_defaults.get(name)
+    ]
+    return snake(type(loss)) + (f"({', '.join(fields)})" if fields else "")
 
 
 def _spelled_value(value):
@@ -91,7 +95,7 @@ def _read(node, losses):
     try:
         return ast.literal_eval(node)
     except ValueError:
-        raise ValueError(f"cannot read {ast.unparse(node)!r} in a loss: numbers, none and losses may stand there") from None
+        raise ValueError(f"cannot read {ast.unparse(node)!r}: expected a number, none or a loss") from None
 
 
 def _called(loss_class, node, losses):

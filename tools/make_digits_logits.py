@@ -31,11 +31,12 @@ def main():
     network = MLPClassifier((32,), solver="lbfgs", alpha=0.03, max_iter=2000, random_state=0).fit(train, train_labels)
     logits = logits_of(network, held_out)
     p = np.exp(logits - logits.max(axis=1, keepdims=True))
-    np.testing.assert_allclose(p / p.sum(axis=1, keepdims=True), network.predict_proba(held_out), rtol=1e-9, atol=1e-300)
+    p /= p.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(p, network.predict_proba(held_out), rtol=1e-9, atol=1e-300)
     np.savez_compressed(WHERE, logits=logits.astype(np.float32), labels=held_out_labels.astype(np.uint8))
     accuracy = np.mean(logits.argmax(axis=1) == held_out_labels)
     gaps = np.ptp(np.sort(logits, axis=1)[:, -2:], axis=1)
-    print(f"{len(logits)} rows, accuracy {accuracy:.3f}, gap to the runner-up: median {np.median(gaps):.1f}, max {gaps.max():.1f}")
+    print(f"{len(logits)} rows, accuracy {accuracy:.3f}, median gap to the runner-up {np.median(gaps):.1f}")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ Grades rest on three yardsticks, none of which is a lone tolerance:
 - the result: an error of at most ``GOOD`` ulps of it (of Σ |terms| where terms cancel) is as good
   as a careful implementation gets;
 - the input: an error that a change of the logits by ``STABLE`` ulps would explain is backward
-  stable, and no fault of the implementation; nor is one of a few last bits of 1, if it leaves
-  digits of the result, as in p - y for smoothed labels;
+  stable, and no fault of the implementation; nor is one of a few last bits of 1 in a gradient, if
+  it leaves digits of the result, as in p - y for smoothed labels;
 - the ordinary: errors that are invisible beside the largest results on ordinary inputs do no harm
   there, whatever happens at saturation.
 """
@@ -17,6 +17,8 @@ from typing import NamedTuple
 import ml_dtypes
 import numpy as np
 
+from .clip import Clip, clip
+from .examples import CERTAIN, Worst, obscurity
 from .measure import errors, is_within
 from .truth import batches
 
@@ -25,7 +27,6 @@ STABLE = 32  # ulps of the logits: a thousand terms added one by one lose about 
 ROUNDING = 64  # ulps of the largest ordinary result: a few times as much, since several such sums meet
 FAR = 1e-3  # of a result: more has lost all but three digits, or is, where rounding cannot be why, a bias
 MOST = 0.1  # of the mild rows: fewer may be hit by accident, a different formula hits more
-CERTAIN = 0.9  # of the largest relative error: any input with this much shows a fault as well as the worst
 VERBS = "value", "gradient"
 GRADES = {
     "A": f"at most {GOOD} ulps off everywhere",
@@ -34,19 +35,6 @@ GRADES = {
     "D": "not finite on ordinary inputs, or an epsilon or lost digits are visible there",
     "F": "another function: ordinary inputs are wrong by far",
 }
-
-
-class Worst(NamedTuple):
-    """One result and its truth: the row, and the entry of it for a gradient."""
-
-    verb: str
-    group: str
-    logits: np.ndarray
-    labels: np.ndarray
-    index: tuple
-    computed: float
-    truth: float
-    ulps: float
 
 
 class Measured(NamedTuple):
@@ -67,7 +55,9 @@ class Verdict(NamedTuple):
 
     ``measured`` maps a verb to its ``Measured`` on all inputs and ``real`` on the real ones;
     ``example`` maps a verb to the simplest input that shows why the grade is no better.
-    ``broken`` counts results of ours that break the promise of docs/accuracy.md.
+    ``broken`` counts results of ours that break the promise of docs/accuracy.md; ``clip`` is the
+    ``Clip`` of values that stop growing, if they do; ``single`` tells that every result in
+    float64 is a number of float32.
     """
 
     system: str
@@ -79,6 +69,9 @@ class Verdict(NamedTuple):
     real: dict
     example: dict
     broken: int
+    worst_broken: Worst | None
+    clip: Clip | None
+    single: bool
 
 
 class _Outcome:
@@ -108,7 +101,8 @@ class _Outcome:
                 size = np.maximum(np.abs(self.truth[i]), terms[i])
                 yardstick = size + self.batch.sensitivity(self.verb, i)
                 unstable[i] &= ~(self.distance[i] <= STABLE * unit * yardstick + tiny)
-                unstable[i] &= self.wrong[i] | (self.distance[i] > FAR * size)
+                if self.verb == "gradient":
+                    unstable[i] &= self.wrong[i] | ~(self.distance[i] <= FAR * size)
         return unstable
 
     def far(self):
@@ -153,7 +147,9 @@ def judge(implementation, loss, dtype):
         {verb: _measured([x for x in outcomes if x.verb == verb]) for verb in verbs},
         {verb: _measured([x for x in outcomes if x.verb == verb and x.batch.real]) for verb in verbs},
         {verb: _example([x for x in culprits if x[0].verb == verb]) for verb in verbs},
-        _broken(outcomes) if implementation.ours else 0,
+        *(_broken(outcomes) if implementation.ours else (0, None)),
+        clip(outcomes) if grade > "B" else None,
+        all(_is_single(x.computed) for x in outcomes if x.verb == "value"),
     )
 
 
@@ -211,23 +207,21 @@ def _example(culprits):
         return None
     most = max(lost for lost, _, _ in found)
     shown = [(outcome, index) for lost, outcome, index in found if lost >= CERTAIN * most]
-    outcome, index = min(shown, key=lambda x: _obscurity(x[0].batch, x[1][0]))
+    outcome, index = min(shown, key=lambda x: obscurity(x[0].batch, x[1][0]))
     return outcome.at(index)
 
 
-def _obscurity(batch, i):
-    """Return what makes row i a bad example: soft labels, unheard of, many numbers, long ones, large ones."""
-    numbers = np.atleast_1d(batch.logits[i])
-    long = any(len(str(x)) > len("-12.34") for x in numbers)
-    size = np.abs(numbers[np.isfinite(numbers)].astype(np.float64)).max(initial=0.0)
-    return batch.soft, not batch.groups[i].startswith("reported"), len(numbers) not in (1, 3), len(numbers), long, size
+def _is_single(x):
+    """Whether float64 results are all numbers of float32."""
+    with np.errstate(over="ignore"):
+        return x.dtype == np.float64 and np.array_equal(x.astype(np.float32), x, equal_nan=True)
 
 
 def _broken(outcomes):
-    """Return how many results are outside of what the library promises."""
-    broken = 0
+    """Return how many results are outside of what the library promises, and the worst of them."""
+    broken = []
     for x in outcomes:
         ulps = 2 if x.verb == "value" else GOOD
         kept = is_within(x.computed, x.batch.certified[x.verb], x.batch.terms[x.verb], ulps)
-        broken += int(np.count_nonzero(~kept))
-    return broken
+        broken += [x.at(index) for index in map(tuple, np.argwhere(~kept))]
+    return len(broken), max(broken, key=lambda worst: worst.ulps, default=None)

@@ -17,6 +17,7 @@ import numpy as np
 from scipy import special
 
 from ..losses import LOSSES, BinaryCrossEntropy, CrossEntropy, LabelSmoothing, SigmoidFocal
+from ..spelling import parse
 
 WIDE = np.float32, np.float64
 DTYPES = np.float16, ml_dtypes.bfloat16, np.float32, np.float64
@@ -346,7 +347,7 @@ def keras_focal(loss):
 
 def unweighted(loss):
     """Whether a loss has no weights."""
-    return class_weight(loss) is None if hasattr(loss, "loss") or hasattr(loss, "class_weight") else loss.pos_weight == 1
+    return loss.pos_weight == 1 if isinstance(loss, BinaryCrossEntropy) else class_weight(loss) is None
 
 
 IMPLEMENTATIONS = (
@@ -383,11 +384,23 @@ IMPLEMENTATIONS = (
 )
 
 
+def run(name, loss, logits, labels):
+    """Return value and gradient of an implementation named as in the audit's table.
+
+    >>> value, gradient = run("scipy log_expit", "binary_cross_entropy", np.float32([-2]), np.float32([0]))
+    >>> print(value, gradient)
+    [0.126928] [0.11920292]
+    """
+    loss, logits, labels = parse(loss), np.asarray(logits), np.asarray(labels)
+    for implementation in IMPLEMENTATIONS:
+        if f"{implementation.system} {implementation.name}" == name and implementation.loss is type(loss):
+            return implementation.function(loss, logits, labels)
+    raise ValueError(f"there is no implementation {name!r} of {type(loss).__name__}")
+
+
 def version(system):
     """Return the version of an installed system, or None if it cannot be imported."""
-    if find_spec(system) is None:
-        return None
-    if system == "keras" and not _keras_backend():
+    if find_spec(system) is None or (system == "keras" and not _keras_backend()):
         return None
     try:
         return import_module(system).__version__

@@ -1,0 +1,163 @@
+"""The command line: what it prints, and that it never answers a mistake with a traceback."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from reflosses.__main__ import main
+from reflosses.audit.judge import GRADES
+from reflosses.losses import LOSSES
+from reflosses.spelling import find, parse, snake, spelled
+
+TARGETS = '''
+import numpy as np
+
+def right(z, y):
+    t = np.where(y == 1, z, -z)
+    q = np.exp(np.minimum(t, 0)) / (1 + np.exp(-np.abs(t)))
+    c = np.exp(np.minimum(-t, 0)) / (1 + np.exp(-np.abs(t)))
+    s = np.minimum(t, 0) - np.log1p(np.exp(-np.abs(t)))
+    a = np.where(y == 1, 0.25, 0.75).astype(z.dtype)
+    slope = a * c**2 * (2 * q * s - c)
+    return -a * c**2 * s, np.where(y == 1, slope, -slope)
+
+def swapped(z, y):
+    return right(-z, 1 - y)[0]
+
+def mean(z, y):
+    return np.mean(z)
+
+def raises(z, y):
+    raise RuntimeError("no\\nluck")
+'''
+
+
+def reflosses(*arguments):
+    return CliRunner().invoke(main, list(arguments))
+
+
+def python(*arguments, **options):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, encoding="utf-8", **options)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A current directory with a module of targets in it."""
+    (tmp_path / "strangers.py").write_text(TARGETS)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    sys.modules.pop("strangers", None)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_is_listed_and_shown(loss):
+    assert spelled(loss(), defaults=True) in reflosses("list").output
+    shown = reflosses("show", snake(loss)).output
+    assert shown == reflosses("show", loss.__name__).output
+    for part in ("Definition", "Derivation", "Accuracy", "References", "Parameters", "Targets", *loss._fields):
+        assert part in shown
+
+
+def test_eval_shows_the_certified_digits():
+    result = reflosses("eval", "cross_entropy", "--logits", "20,0,0", "--labels", "0")
+    assert result.exit_code == 0
+    assert "4.1223072363804" in result.output and "-4.1223072278836" in result.output
+    assert result.output.count("gradient[") == 3 and result.output.count("hessian_diagonal[") == 3
+
+
+@pytest.mark.parametrize(
+    "loss, logits, labels, shown",
+    [
+        ("sigmoid_focal(gamma=2, alpha=none)", "-1, 2.5", "1", "gradient[1]"),
+        ("BinaryCrossEntropy", "[0]", "0.25", "0.693147180559945"),
+        ("label_smoothing(cross_entropy, 0.2)", "1 2", "0.5 0.5", "0.8132616875182228"),
+        ("cross_entropy((1, 2))", "-inf, 2", "1", "value"),
+    ],
+)
+def test_eval_takes_every_kind_of_labels(loss, logits, labels, shown):
+    result = reflosses("eval", loss, "--logits", logits, "--labels", labels)
+    assert result.exit_code == 0, result.output
+    assert shown in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("show", "focal"), "choose from cross_entropy"),
+        (("show", ""), "choose from"),
+        (("eval", "sigmoid_focal(gamma=-1)", "--logits", "0", "--labels", "0"), "gamma must lie in"),
+        (("eval", "sigmoid_focal(gama=1)", "--logits", "0", "--labels", "0"), "no parameter 'gama'"),
+        (("eval", "sigmoid_focal(1, 2, 3)", "--logits", "0", "--labels", "0"), "it has gamma, alpha"),
+        (("eval", "sigmoid_focal(", "--logits", "0", "--labels", "0"), "cannot read"),
+        (("eval", "3", "--logits", "0", "--labels", "0"), "is no loss"),
+        (("eval", "sigmoid_focal(gamma=1+x)", "--logits", "0", "--labels", "0"), "expected a number"),
+        (("eval", "cross_entropy", "--logits", "a,b", "--labels", "0"), "logits must be numbers"),
+        (("eval", "cross_entropy", "--logits", "1,2", "--labels", "7"), "must be in [0, 2)"),
+        (("eval", "sigmoid_focal", "--logits", "1,2", "--labels", "0,1,1"), "labels"),
+        (("eval", "cross_entropy", "--logits", "nan,2", "--labels", "1"), "no certified answer"),
+        (("audit", "strangers:right"), "--as LOSS"),
+        (("audit", "strangers:right", "--as", "focal"), "choose from"),
+        (("audit", "strangers", "--as", "sigmoid_focal"), "module:callable"),
+        (("audit", "nobody:f", "--as", "sigmoid_focal"), "cannot import 'nobody'"),
+        (("audit", "strangers:nothing", "--as", "sigmoid_focal"), "has no 'nothing'"),
+        (("audit", "strangers:mean", "--as", "sigmoid_focal"), "one value for every row"),
+        (("audit", "strangers:raises", "--as", "sigmoid_focal"), "RuntimeError: no luck"),
+        (("audit", "strangers:right", "--as", "sigmoid_focal", "--dtype", "float16"), "float32 and float64"),
+        (("audit", "--system", "fortran"), "choose from"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_status_2(folder, arguments, words):
+    result = reflosses(*arguments)
+    assert result.exit_code == 2, result.output
+    said = result.stderr.strip().splitlines()[-1]
+    assert said.startswith("Error: ") and words in said
+    assert "Traceback" not in result.output
+
+
+def test_a_correct_target_is_not_accused(folder):
+    result = reflosses("audit", "strangers:right", "--as", "sigmoid_focal(gamma=2, alpha=0.25)")
+    assert result.exit_code == 0, result.output
+    assert "Findings" not in result.stdout and "sigmoid_focal" in result.stdout
+
+
+def test_a_wrong_target_is_found_and_written_down(folder):
+    options = "--as", "sigmoid_focal", "--dtype", "float64", "--json", "found.json"
+    result = reflosses("audit", "strangers:swapped", *options)
+    assert result.exit_code == 0, result.output
+    assert "grade F" in result.stdout and "strangers.swapped(np.float64([" in result.stdout
+    assert GRADES["F"] in result.stdout
+    (verdict,) = json.loads((folder / "found.json").read_text())["verdicts"]
+    assert verdict["grade"] == "F" and set(verdict["all"]) == {"value"}
+
+
+def test_the_audit_of_what_is_installed_runs(tmp_path):
+    path = tmp_path / "found.json"
+    command = ["-m", "reflosses", "audit", "--as", "sigmoid_focal", "--system", "scipy", "--system", "numpy"]
+    result = python(*command, "--dtype", "float32", "--json", str(path))
+    assert result.returncode == 0, result.stderr
+    assert "run(\"numpy (1 - p)^γ log p\"" in result.stdout
+    assert "10 of 10 audited" in result.stderr
+    found = json.loads(path.read_text())
+    assert {x["system"] for x in found["verdicts"]} == {"numpy", "scipy"} and found["promise_kept"]
+
+
+def test_a_missing_extra_is_one_sentence():
+    result = python("-c", "import sys; sys.modules['rich'] = None; import reflosses.__main__")
+    assert result.returncode != 0
+    advice = "the command line needs rich, which is not installed: pip install 'reflosses[audit]'"
+    assert result.stderr.strip() == advice
+
+
+def test_importing_the_package_imports_none_of_this():
+    names = "{'click', 'rich', 'flint', 'reflosses.audit', 'reflosses.oracle', 'reflosses.__main__'}"
+    result = python("-c", f"import sys, reflosses; print({names} & set(sys.modules))")
+    assert result.stdout.strip() == "set()", result.stderr
+
+
+@pytest.mark.parametrize("loss", [loss(*setting) for loss in LOSSES for setting in loss.settings])
+def test_spelling_is_read_back(loss):
+    assert parse(spelled(loss)) == loss == parse(spelled(loss, defaults=True))
+    assert find(type(loss).__name__.upper()) is type(loss)
