@@ -120,7 +120,7 @@ class Variable:
     def __ge__(self, other):
         return _leading(self.value) >= _leading(number(other).value)
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
 
 ZERO = Variable(arb(0))  # the one zero that is given, not approached

@@ -38,7 +38,7 @@ def _available():
 
 
 _threads = int(os.environ.get("REFLOSSES_NUM_THREADS", 0)) or _available()
-_tasks = SimpleQueue()
+_tasks: SimpleQueue = SimpleQueue()
 _helpers = 0
 _lock = threading.Lock()
 
