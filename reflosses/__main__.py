@@ -10,6 +10,7 @@ from . import api
 from .domain import parameters
 from .losses import LOSSES
 from .spelling import find, parse, snake, spelled
+from .version import __version__
 
 try:
     import click
@@ -38,7 +39,7 @@ def loss_named(text, read=parse):
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="reflosses")
+@click.version_option(__version__)
 def main():
     """Reference classification losses, and an audit of everybody's."""
 

@@ -110,8 +110,8 @@ def clipped_rows(loss, z, y):
 
 
 def epsilon_in_the_log(loss, z, y):
-    p = special.expit(z)
-    return -y * np.log(p + z.dtype.type(1e-7)) - (1 - y) * np.log(1 - p + z.dtype.type(1e-7)), careful_logits(loss, z, y)[1]
+    p, epsilon = special.expit(z), z.dtype.type(1e-7)
+    return -y * np.log(p + epsilon) - (1 - y) * np.log(1 - p + epsilon), careful_logits(loss, z, y)[1]
 
 
 def swapped_alpha(loss, z, y):

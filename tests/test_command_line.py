@@ -12,7 +12,7 @@ from reflosses.audit.judge import GRADES
 from reflosses.losses import LOSSES
 from reflosses.spelling import find, parse, snake, spelled
 
-TARGETS = '''
+TARGETS = """
 import numpy as np
 
 def right(z, y):
@@ -32,7 +32,7 @@ def mean(z, y):
 
 def raises(z, y):
     raise RuntimeError("no\\nluck")
-'''
+"""
 
 
 def reflosses(*arguments):
@@ -138,7 +138,7 @@ def test_the_audit_of_what_is_installed_runs(tmp_path):
     command = ["-m", "reflosses", "audit", "--as", "sigmoid_focal", "--system", "scipy", "--system", "numpy"]
     result = python(*command, "--dtype", "float32", "--json", str(path))
     assert result.returncode == 0, result.stderr
-    assert "run(\"numpy (1 - p)^γ log p\"" in result.stdout
+    assert 'run("numpy (1 - p)^γ log p"' in result.stdout
     assert "10 of 10 audited" in result.stderr
     found = json.loads(path.read_text())
     assert {x["system"] for x in found["verdicts"]} == {"numpy", "scipy"} and found["promise_kept"]

@@ -10,6 +10,7 @@ from .examples import Worst, obscurity
 
 PLATEAU = 4  # hard inputs with one and the same value are no accident
 SAME = 1e-5  # relative: the values of a plateau differ by rounding only
+CLEAR = 100.0  # a logit far beyond every ε in use, and still a number that one meets
 TOO_LOW = 0.9  # of the truth: a value that stopped growing lies far below it
 
 
@@ -45,7 +46,7 @@ def _plateau(x, rows):
     if top == 0 or len(set(x.truth[level])) < PLATEAU:
         return None
     plain = {i: obscurity(x.batch, i) for i in np.flatnonzero(level)}
-    i = min(plain, key=lambda i: (plain[i][:-1], -plain[i][-1]))  # the larger, the plainer
+    i = min(plain, key=lambda i: (plain[i][:-1], abs(plain[i][-1] - CLEAR)))
     epsilon = _probability(x.batch, i, top)
     return None if epsilon is None else Clip(epsilon, x.at((int(i),)))
 

@@ -14,7 +14,7 @@ class Worst(NamedTuple):
     group: str
     logits: np.ndarray
     labels: np.ndarray
-    index: tuple
+    entry: tuple
     computed: float
     truth: float
     ulps: float

@@ -38,16 +38,16 @@ GRADES = {
 
 
 class Measured(NamedTuple):
-    """The errors of one verb over many results: the worst, how many are off, how many not finite."""
+    """The errors of one verb over many results: the worst, how many there are, are off, are not finite."""
 
     worst: Worst
-    count: int
+    results: int
     off: int
     nonfinite: int
 
     @property
     def share_off(self):
-        return self.off / self.count
+        return self.off / self.results
 
 
 class Verdict(NamedTuple):

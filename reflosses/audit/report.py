@@ -88,8 +88,8 @@ def table(verdicts):
             dtype,
             *("-" if x is None else ulps(x[0].ulps) for x in found),
             where(worst, setting),
-            share(line.total("off"), line.total("count")),
-            share(line.total("off", "real"), line.total("count", "real")),
+            share(line.total("off"), line.total("results")),
+            share(line.total("off", "real"), line.total("results", "real")),
             str(line.total("nonfinite") or ""),
             f"[{COLOURS[grade]}]{grade}[/]",
         )
@@ -189,7 +189,7 @@ def sentence(group, verdict):
 
 
 def _fact(worst):
-    name = "the value" if worst.verb == "value" else f"gradient{list(worst.index) if worst.index else ''}"
+    name = "the value" if worst.verb == "value" else f"gradient{list(worst.entry) if worst.entry else ''}"
     label = f"y = {_plain(worst.labels)}" if np.ndim(worst.labels) == 0 else "soft labels"
     computed, truth = apart(worst.computed, worst.truth)
     return f"{name} is {computed} and should be {truth} at z = {_shown(worst.logits)}, {label}"
@@ -264,7 +264,7 @@ def _verdict(x):
 def _measured(m):
     return {
         "worst": _worst(m.worst),
-        "count": m.count,
+        "count": m.results,
         "off_by_more_than_4_ulp": m.off,
         "share_off": m.share_off,
         "not_finite": m.nonfinite,
@@ -276,7 +276,7 @@ def _worst(worst):
         "group": worst.group,
         "logits": _numbers(worst.logits),
         "labels": _numbers(worst.labels),
-        "index": list(worst.index),
+        "index": list(worst.entry),
         "computed": _numbers(worst.computed),
         "truth": _numbers(worst.truth),
         "ulps": worst.ulps if np.isfinite(worst.ulps) else str(worst.ulps),

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import cache
-from importlib import import_module
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -18,10 +18,12 @@ from scipy import special
 
 from ..losses import LOSSES, BinaryCrossEntropy, CrossEntropy, LabelSmoothing, SigmoidFocal
 from ..spelling import parse
+from ..version import __version__
 
 WIDE = np.float32, np.float64
 DTYPES = np.float16, ml_dtypes.bfloat16, np.float32, np.float64
 ROWS = 512  # jax gets batches filled up to a multiple of this: compiling for a new shape takes 0.2 s
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where it is not called what is imported
 KERAS_BACKENDS = "jax", "torch"  # those whose gradients are taken here
 
 
@@ -225,8 +227,7 @@ def keras(make, one_hot=False):
     """Return an implementation from a Keras one, differentiated by Keras's backend."""
 
     def function(loss, z, y):
-        import keras
-
+        keras = keras_module()
         if keras.backend.backend() == "jax":
             return jax(make, one_hot)(loss, z, y)
         return by_autograd(make(loss), z, as_rows(z, y) if one_hot else y)
@@ -299,8 +300,22 @@ def optax_focal(loss):
     return lambda z, y: optax.sigmoid_focal_loss(z, y, alpha=loss.alpha, gamma=loss.gamma)
 
 
+def choose_keras_backend():
+    """Choose a backend that is installed, unless the user has; return whether it is one that serves."""
+    installed = [name for name in KERAS_BACKENDS if find_spec(name)]
+    if installed and "keras" not in sys.modules:
+        os.environ.setdefault("KERAS_BACKEND", installed[0])
+    return os.environ.get("KERAS_BACKEND") in KERAS_BACKENDS
+
+
+def keras_module():
+    """Import Keras on a backend that is installed."""
+    choose_keras_backend()
+    return import_module("keras")
+
+
 def keras_categorical(loss, from_logits=True):
-    import keras
+    keras = keras_module()
 
     def formula(z, y):
         prediction = z if from_logits else keras.ops.softmax(z)
@@ -315,13 +330,13 @@ def keras_categorical_of_p(loss):
 
 
 def keras_sparse(loss):
-    import keras
+    keras = keras_module()
 
     return lambda z, y: keras.losses.sparse_categorical_crossentropy(y, z, from_logits=True)
 
 
 def keras_binary(loss, from_logits=True):
-    import keras
+    keras = keras_module()
 
     def formula(z, y):
         prediction = z if from_logits else keras.ops.sigmoid(z)
@@ -335,7 +350,7 @@ def keras_binary_of_p(loss):
 
 
 def keras_focal(loss):
-    import keras
+    keras = keras_module()
 
     options = {"apply_class_balancing": loss.alpha is not None, "alpha": loss.alpha, "gamma": loss.gamma}
     function = keras.losses.binary_focal_crossentropy
@@ -399,20 +414,9 @@ def run(name, loss, logits, labels):
 
 
 def version(system):
-    """Return the version of an installed system, or None if it cannot be imported."""
-    if find_spec(system) is None or (system == "keras" and not _keras_backend()):
+    """Return the version of an installed system, or None; nothing is imported, which takes seconds."""
+    if system == __package__.partition(".")[0]:
+        return __version__
+    if find_spec(system) is None or (system == "keras" and not choose_keras_backend()):
         return None
-    try:
-        return import_module(system).__version__
-    except Exception:  # whatever a broken installation raises, the audit goes on without it
-        return None
-
-
-def _keras_backend():
-    """Choose a backend that is installed, unless the user has chosen one; return whether it serves."""
-    if "keras" not in sys.modules:
-        installed = [name for name in KERAS_BACKENDS if find_spec(name)]
-        if installed:
-            os.environ.setdefault("KERAS_BACKEND", installed[0])
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    return os.environ.get("KERAS_BACKEND") in KERAS_BACKENDS
+    return metadata.version(DISTRIBUTIONS.get(system, system))

@@ -155,5 +155,3 @@ def _short(error):
     """Return an exception in one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
-
-
