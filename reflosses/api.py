@@ -79,6 +79,7 @@ class _Prepared(NamedTuple):
     double: tuple  # parameters are floats, class weights taken out
     single: tuple  # the same with short functions, for narrow results that nothing cancels in
     no_cancellation: frozenset
+    classes: list  # of the loss and the losses within it
     class_weight: np.ndarray | None
     rows: bool
     sparse: bool
@@ -87,14 +88,13 @@ class _Prepared(NamedTuple):
 
 
 def _coerce(loss):
-    """Return the loss with float parameters, its class weights and its class and nested ones."""
-    fields, class_weight, classes = [], None, [type(loss)]
+    """Return the loss with float parameters, and its class weights."""
+    fields, class_weight = [], None
     domains = {parameter.name: parameter for parameter in parameters(type(loss))}
     for name, given in zip(loss._fields, loss, strict=True):
         if is_loss(given):
-            inner, class_weight, inner_classes = _coerce(given)
+            inner, class_weight = _coerce(given)
             fields.append(inner)
-            classes += inner_classes
             continue
         _, interval, optional, per_class = domains[name]
         if given is None and optional:
@@ -111,7 +111,12 @@ def _coerce(loss):
             raise ValueError(f"{type(loss).__name__}.{name} must have shape (C,), got {number.shape}")
         class_weight = number if per_class else class_weight
         fields.append(None if per_class else number)
-    return type(loss)(*fields), class_weight, classes
+    return type(loss)(*fields), class_weight
+
+
+def _classes(loss):
+    """Return the class of a loss and those of the losses within it."""
+    return [type(loss), *(part for field in loss if is_loss(field) for part in _classes(field))]
 
 
 def _shorten(loss):
@@ -124,11 +129,12 @@ def _prepare(loss):
         raise TypeError(f"loss must be a NamedTuple with a kernel, such as CrossEntropy(), got {loss!r}")
     if not isinstance(getattr(loss, "targets", None), Targets):
         raise TypeError(f"{type(loss).__name__}.targets must be a member of reflosses.Targets")
-    double, class_weight, classes = _coerce(loss)
+    (double, class_weight), classes = _coerce(loss), _classes(loss)
     return _Prepared(
         double,
         _shorten(double),
         frozenset(getattr(loss, "no_cancellation", ())),
+        classes,
         class_weight,
         loss.targets.rows,
         getattr(loss, "sparse", False),
@@ -143,14 +149,16 @@ _prepared: dict = {}
 def prepare(loss):
     """Return the ``_Prepared`` of a loss, remembered for losses whose parameters are numbers."""
     try:
-        return _prepared[type(loss), loss]
-    except KeyError:
-        if len(_prepared) > 1000:
-            _prepared.clear()
-        _prepared[type(loss), loss] = prepared = _prepare(loss)
-        return prepared
+        known = _prepared.get((type(loss), loss))
     except TypeError:  # an array among the parameters
         return _prepare(loss)
+    # losses of different classes may be equal as tuples, and so may tuples that hold them
+    if known is not None and (len(known.classes) == 1 or known.classes == _classes(loss)):
+        return known
+    if len(_prepared) > 1000:
+        _prepared.clear()
+    _prepared[type(loss), loss] = prepared = _prepare(loss)
+    return prepared
 
 
 # ---- calls --------------------------------------------------------------------------------
@@ -192,7 +200,7 @@ class _Call:
             )
         self.weights = None if weight is None else as_weights(weight, "weight", self.batch)
         if absent is not None:
-            self.weights = absent if self.weights is None else self.weights * absent
+            self.forget(absent)
         self.upstream = None if upstream is None else as_weights(upstream, "upstream", self.batch)
         self.reduction = reduction
         if reduction == "none" or reduction == "sum":
@@ -204,6 +212,17 @@ class _Call:
             self.factor = 1.0 / total if total else math.nan
         else:
             raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+
+    def forget(self, absent):
+        """Answer nan for absent labels, except where the weight is 0."""
+        weights = np.ones(absent.shape) if self.weights is None else self.weights
+        self.weights = np.where(absent & (weights != 0.0), math.nan, weights)
+
+    def forget_nan_labels(self):
+        """Answer nan for rows with a nan label, also in results that the labels do not enter."""
+        absent = np.isnan(self.labels) if self.labels.dtype.kind == "f" else np.zeros(1, bool)
+        if absent.any():
+            self.forget(absent.any(axis=1) if absent.ndim == 2 else absent)
 
     def place(self, out, shape, flat):
         """Return (result, buffer) for an output that may have been given."""
@@ -263,6 +282,7 @@ class _Call:
         """Fill value, unless it is ``None``, and the gradient with respect to the labels."""
         if wrt != "labels":
             raise ValueError(f'wrt must be "logits" or "labels", got {wrt!r}')
+        self.forget_nan_labels()
         drivers = self.prepared.drivers
         self.run(drivers.rows_in_labels if self.prepared.rows else drivers.pointwise_in_labels, values, gradient)
 
@@ -317,6 +337,7 @@ class _Plan(NamedTuple):
     """The compiled functions for one kind of plain call, past Numba's look at every argument."""
 
     dimensions: int  # of the logits
+    classes: int | None  # that the loss has weights for
     check: Any  # (labels, bound) -> first illegal index
     bound: Any
     legal: tuple  # what the check may answer
@@ -346,7 +367,7 @@ def _plain(wanted, loss, logits, labels, outs):
     batch = shape[:1] if rows else shape
     if plan is None or labels.shape != batch or len(shape) != plan.dimensions or not 0 < logits.size < threads.SERIAL:
         return None
-    if not (logits.flags.carray and labels.flags.carray):
+    if plan.classes not in (None, shape[-1]) or not (logits.flags.carray and labels.flags.carray):
         return None
     if plan.check(labels, shape[1] if rows else plan.bound) not in plan.legal:
         return None  # the long way says what is wrong
@@ -379,6 +400,7 @@ def _remember(wanted, call, loss, logits, labels, results):
     plain = type(logits) is type(labels) is np.ndarray and logits.dtype == call.dtype and call.dtype in (NARROW, WIDE)
     if (
         not plain
+        or len(prepared.classes) > 1  # a key of ``_plans`` does not tell the losses within
         or not (call.hard or call.dtype == WIDE)
         or not (logits.flags.carray and labels.flags.carray)
         or not 0 < logits.size < threads.SERIAL
@@ -398,7 +420,8 @@ def _remember(wanted, call, loss, logits, labels, results):
     compiled = _compiled(driver, *shared, logits, labels, None, None, *results)
     legal = (-1, -2) if call.kernel is prepared.double else (-1,)
     if compiled_check and compiled:
-        plan = _Plan(logits.ndim, compiled_check, bound, legal, compiled, shared)
+        classes = None if prepared.class_weight is None else prepared.class_weight.size
+        plan = _Plan(logits.ndim, classes, compiled_check, bound, legal, compiled, shared)
         _plans[wanted, type(loss), loss, logits.dtype, labels.dtype] = plan
 
 
@@ -434,6 +457,8 @@ def _pair(out, verb):
         return None, None
     if not isinstance(out, tuple) or len(out) != 2:
         raise ValueError(f"out of {verb} must be a tuple of two arrays")
+    if isinstance(out[0], np.ndarray) and isinstance(out[1], np.ndarray) and np.may_share_memory(*out):
+        raise ValueError(f"the two arrays in out of {verb} overlap")
     return out
 
 
@@ -448,7 +473,7 @@ def value(loss, logits, labels, *, weight=None, upstream=None, reduction="none",
     >>> import numpy as np
     >>> from reflosses import CrossEntropy, value
     >>> value(CrossEntropy(), [[2.0, 0.0, -1.0], [0.0, 40.0, 0.0]], [0, 1])
-    array([1.69846016e-01, 8.49670851e-18])
+    array([1.69846020e-01, 8.49670851e-18])
     """
     return _derivatives((0,), (out,), loss, logits, labels, weight, upstream, reduction, normalized)[0]
 
@@ -483,7 +508,7 @@ def value_and_gradient(
     --------
     >>> from reflosses import BinaryCrossEntropy, value_and_gradient
     >>> value_and_gradient(BinaryCrossEntropy(), [0.0, 2.0], [1, 1], reduction="mean")
-    (np.float64(0.4100375958014586), array([-0.25      , -0.05960146]))
+    (np.float64(0.4100375958014589), array([-0.25      , -0.05960146]))
     """
     outs = _pair(out, "value_and_gradient")
     if wrt == "logits":
@@ -595,6 +620,7 @@ def parameter_gradient(
     SigmoidFocal(gamma=array([-0.03002828]), alpha=array([0.1732868]))
     """
     call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
+    call.forget_nan_labels()
     drivers, rows = call.prepared.drivers, call.logits.shape[0]
     if call.prepared.rows:
         names = list(_scalar_names(call.prepared.double))
@@ -623,16 +649,16 @@ def _scalar_names(loss):
             yield name
 
 
-def _fold(loss, call, columns, of_classes, out):
-    """Return a tuple of the loss's type from a column for each scalar parameter."""
+def _fold(loss, call, scalars, of_classes, out):
+    """Return a tuple of the loss's type from ``scalars``, an iterator over their columns."""
     domains = {parameter.name: parameter for parameter in parameters(type(loss))}
     fields = []
     for k, (name, given) in enumerate(zip(loss._fields, loss, strict=True)):
         given_out = None if out is None else out[k]
         if is_loss(given):
-            fields.append(_fold(given, call, columns, of_classes, given_out))
+            fields.append(_fold(given, call, scalars, of_classes, given_out))
             continue
-        column = of_classes if domains[name].per_class else next(columns)
+        column = of_classes if domains[name].per_class else next(scalars)
         if given is None:
             fields.append(None)
             continue
@@ -640,7 +666,8 @@ def _fold(loss, call, columns, of_classes, out):
         if call.reduction == "none":
             shape, flat = (*call.batch, *tail), column
         else:
-            sums = [call.prepared.drivers.sum_of(np.ascontiguousarray(c)) for c in column.reshape(len(column), -1).T]
+            columns = column.reshape(len(column), math.prod(tail)).T
+            sums = [call.prepared.drivers.sum_of(np.ascontiguousarray(c)) for c in columns]
             shape, flat = tail, np.array(sums, dtype=np.float64)
         if given_out is not None:
             call.check_out(given_out, shape)

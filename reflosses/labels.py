@@ -31,7 +31,7 @@ def _answer(check, *arguments):
 
 
 def as_labels(labels, z, prepared, normalized):
-    """Return checked labels for the drivers, whether all are hard, and nan weights for nan classes."""
+    """Return checked labels for the drivers, whether all are hard, and which are nan (or ``None``)."""
     y = np.asarray(labels)
     if y.dtype.kind not in "biuf" and y.dtype.name != "bfloat16":
         raise TypeError(f"labels must be real numbers, got {y.dtype}")
@@ -49,7 +49,8 @@ def as_labels(labels, z, prepared, normalized):
         legal = "0 or 1" if prepared.binary else "in [0, 1]"
         raise ValueError(f"{_at('labels', answer, y.shape)} = {y.reshape(-1)[answer]} must be {legal}")
     if not prepared.rows:
-        return y.reshape(-1), answer == -1, None
+        y = y.reshape(-1)
+        return y, answer == -1, np.isnan(y) if prepared.binary and answer != -1 else None
     y = y.reshape(-1, z.shape[-1])
     if normalized:
         tolerance = 0.0 if given.kind in "biu" else math.sqrt(_precision(given))
@@ -87,5 +88,5 @@ def _classes(y, classes, prepared):
     if index >= 0:
         raise ValueError(f"{_at('labels', index, y.shape)} = {y.reshape(-1)[index]} must be in [0, {classes})")
     if absent is not None and absent.any():
-        return whole, np.where(absent, math.nan, 1.0).reshape(-1)
+        return whole, absent.reshape(-1)
     return whole, None
