@@ -310,7 +310,7 @@ def test_values_and_pairs_are_recognised():
 @pytest.mark.parametrize("function, rows", [(classes_only, False), (one_hot_only, True)])
 def test_the_kind_of_labels_is_recognised(function, rows):
     found = recognise(function, CrossEntropy(), "x")
-    assert found.rows == rows
+    assert found.rows == found.one_hot == rows
     value, _ = found.function(CrossEntropy(), np.float32([[1, 2, 3, 4]]), np.array([3]))
     assert value == pytest.approx(0.44019, rel=1e-4)
 
@@ -318,8 +318,9 @@ def test_the_kind_of_labels_is_recognised(function, rows):
 def test_a_torch_function_is_recognised():
     torch = pytest.importorskip("torch")
     function = torch.nn.functional.binary_cross_entropy_with_logits
-    found = recognise(lambda z, y: function(z, y, reduction="none"), LOGITS, "x")
-    assert judge(found, LOGITS, np.float32).grade == "C"
+    found = judge(recognise(lambda z, y: function(z, y, reduction="none"), LOGITS, "f"), LOGITS, np.float32)
+    assert found.grade == "C"
+    assert findings([found])[0][1][0] == "f(torch.tensor(np.float32([-14.81])), torch.tensor(np.float32([0])))"
 
 
 def test_a_jax_function_is_recognised():

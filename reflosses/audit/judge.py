@@ -57,7 +57,7 @@ class Verdict(NamedTuple):
     ``example`` maps a verb to the simplest input that shows why the grade is no better.
     ``broken`` counts results of ours that break the promise of docs/accuracy.md; ``clip`` is the
     ``Clip`` of values that stop growing, if they do; ``single`` tells that every result in
-    float64 is a number of float32.
+    float64 is a number of float32; ``one_hot`` and ``argument`` are the implementation's.
     """
 
     system: str
@@ -72,6 +72,8 @@ class Verdict(NamedTuple):
     worst_broken: Worst | None
     clip: Clip | None
     single: bool
+    one_hot: bool
+    argument: str
 
 
 class _Outcome:
@@ -150,6 +152,8 @@ def judge(implementation, loss, dtype):
         *(_broken(outcomes) if implementation.ours else (0, None)),
         clip(outcomes) if grade > "B" else None,
         all(_is_single(x.computed) for x in outcomes if x.verb == "value"),
+        implementation.one_hot,
+        implementation.argument,
     )
 
 

@@ -214,6 +214,9 @@ def paste(verdict, examples=None):
             continue
         logits = f"np.{verdict.dtype}({_literal(z if worst.logits.ndim == 0 else z[None])})"
         labels = f"np.array([{int(y)}])" if y.dtype.kind == "i" else f"np.{verdict.dtype}({_literal(y[None])})"
+        if verdict.one_hot and y.ndim == 0:
+            labels = f"np.eye({len(z)}, dtype=np.{verdict.dtype})[[{int(y)}]]"
+        logits, labels = verdict.argument.format(logits), verdict.argument.format(labels)
         call = f'run("{verdict.system} {verdict.name}", "{spelled(verdict.loss)}", '
         made.append(f"{call if verdict.system else verdict.name + '('}{logits}, {labels})")
     return list(dict.fromkeys(made))

@@ -37,6 +37,8 @@ class Implementation(NamedTuple):
     expresses: Callable = lambda loss: True  # whether it has the parameters that a loss has
     rows: bool = True  # whether it takes rows of probabilities as labels
     dtypes: tuple = WIDE
+    one_hot: bool = False  # whether a line to paste gives it rows for classes,
+    argument: str = "{}"  # and what it makes of an array
 
     @property
     def ours(self):

@@ -55,22 +55,25 @@ def recognise(function, loss, name):
     z = random.standard_normal(SIZE if loss.targets.rows else SIZE[:1]).astype(np.float32)
     z = z[:, : _classes(loss)] if loss.targets.rows and _classes(loss) else z
     if not loss.targets.rows:
-        hard = (np.arange(len(z)) % 2).astype(np.float32)
-        return Implementation("", name, type(loss), _adapted(function, z, hard))
+        adapted, argument = _adapted(function, z, (np.arange(len(z)) % 2).astype(np.float32))
+        return Implementation("", name, type(loss), adapted, argument=argument)
     hard = np.arange(len(z)) % z.shape[1]
     soft = np.full(z.shape, 1 / z.shape[1], dtype=np.float32)
     try:
-        takes_rows = bool(_adapted(function, z, soft))
+        rows, argument = _adapted(function, z, soft)
     except TargetError:
-        takes_rows = False
+        rows = None
     try:
-        adapted = _adapted(function, z, hard)
+        adapted, argument = _adapted(function, z, hard)
     except TargetError:
-        if not takes_rows:
+        if rows is None:
             raise
-        rows = _adapted(function, z, soft)
-        return Implementation("", name, type(loss), lambda loss, z, y: rows(loss, z, as_rows(z, y)))
-    return Implementation("", name, type(loss), adapted, rows=takes_rows)
+
+        def adapted(loss, z, y):
+            return rows(loss, z, as_rows(z, y))
+
+        return Implementation("", name, type(loss), adapted, one_hot=True, argument=argument)
+    return Implementation("", name, type(loss), adapted, rows=rows is not None, argument=argument)
 
 
 def _classes(loss):
@@ -84,7 +87,7 @@ def _classes(loss):
 
 
 def _adapted(function, z, y):
-    """Return the implementation that the answer to a first call shows the function to be."""
+    """Return the implementation that the answer to a first call shows, and what a pasted argument is wrapped in."""
     try:
         answer = _call(function, z, y)
         kind = _kind(answer)
@@ -108,7 +111,7 @@ def _adapted(function, z, y):
             made(None, z.copy(), y.copy())
     except Exception as error:
         raise TargetError(f"the target's gradient raises {_short(error)}") from None
-    return made
+    return made, "torch.tensor({})" if kind == "torch" else "{}"
 
 
 def _call(function, z, y):
