@@ -218,12 +218,6 @@ class _Call:
         weights = np.ones(absent.shape) if self.weights is None else self.weights
         self.weights = np.where(absent & (weights != 0.0), math.nan, weights)
 
-    def forget_nan_labels(self):
-        """Answer nan for rows with a nan label, also in results that the labels do not enter."""
-        absent = np.isnan(self.labels) if self.labels.dtype.kind == "f" else np.zeros(1, bool)
-        if absent.any():
-            self.forget(absent.any(axis=1) if absent.ndim == 2 else absent)
-
     def place(self, out, shape, flat):
         """Return (result, buffer) for an output that may have been given."""
         if out is not None:
@@ -282,7 +276,6 @@ class _Call:
         """Fill value, unless it is ``None``, and the gradient with respect to the labels."""
         if wrt != "labels":
             raise ValueError(f'wrt must be "logits" or "labels", got {wrt!r}')
-        self.forget_nan_labels()
         drivers = self.prepared.drivers
         self.run(drivers.rows_in_labels if self.prepared.rows else drivers.pointwise_in_labels, values, gradient)
 
@@ -617,10 +610,9 @@ def parameter_gradient(
     --------
     >>> from reflosses import SigmoidFocal, parameter_gradient
     >>> parameter_gradient(SigmoidFocal(gamma=2.0, alpha=0.25), [0.0], [1])
-    SigmoidFocal(gamma=array([-0.03002828]), alpha=array([0.1732868]))
+    SigmoidFocal(gamma=array([-0.03002831]), alpha=array([0.1732868]))
     """
     call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
-    call.forget_nan_labels()
     drivers, rows = call.prepared.drivers, call.logits.shape[0]
     if call.prepared.rows:
         names = list(_scalar_names(call.prepared.double))

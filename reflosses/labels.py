@@ -31,7 +31,7 @@ def _answer(check, *arguments):
 
 
 def as_labels(labels, z, prepared, normalized):
-    """Return checked labels for the drivers, whether all are hard, and which are nan (or ``None``)."""
+    """Return checked labels for the drivers, whether all are hard, and which classes are nan (or ``None``)."""
     y = np.asarray(labels)
     if y.dtype.kind not in "biuf" and y.dtype.name != "bfloat16":
         raise TypeError(f"labels must be real numbers, got {y.dtype}")
@@ -49,8 +49,7 @@ def as_labels(labels, z, prepared, normalized):
         legal = "0 or 1" if prepared.binary else "in [0, 1]"
         raise ValueError(f"{_at('labels', answer, y.shape)} = {y.reshape(-1)[answer]} must be {legal}")
     if not prepared.rows:
-        y = y.reshape(-1)
-        return y, answer == -1, np.isnan(y) if prepared.binary and answer != -1 else None
+        return y.reshape(-1), answer == -1, None
     y = y.reshape(-1, z.shape[-1])
     if normalized:
         tolerance = 0.0 if given.kind in "biu" else math.sqrt(_precision(given))
