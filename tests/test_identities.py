@@ -1,0 +1,324 @@
+"""What must hold between losses and between verbs, whatever the numbers are."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from strategies import ALL, OWN, PAIRS, USUAL, VERBS, arrays, bits, each_kind, paste, same, sample, weights_like
+
+import reflosses
+from reflosses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    LabelSmoothing,
+    SigmoidFocal,
+    gradient,
+    hessian,
+    hessian_diagonal,
+    parameter_gradient,
+    value,
+    value_and_gradient,
+)
+
+CLOSE = {"rtol": 4e-15, "atol": 0}
+each_input = pytest.mark.parametrize("loss, kind", each_kind(ALL), ids=str)
+usual_input = pytest.mark.parametrize("loss, kind", each_kind(USUAL), ids=str)
+
+# Between losses -------------------------------------------------------------------------------
+
+Z = np.array([-800.0, -37.5, -3.0, -1e-9, 0.0, 0.7, 16.7, 40.0, 1e4])
+HARD = np.arange(Z.size) % 2 * 1.0
+SOFT = np.linspace(0.0, 1.0, Z.size)
+ROWS = np.array([[40.0, 0.0, -3.0], [1.0, 2.0, 3.0], [-800.0, 0.5, 0.25], [1e-9, 0.0, -1e-9]])
+CLASSES = np.array([0, 2, 1, 1])
+SHARES = np.array([[0.5, 0.25, 0.25], [0.0, 0.0, 1.0], [0.125, 0.375, 0.5], [1.0, 0.0, 0.0]])
+
+
+class Side(NamedTuple):
+    """One side of an identity: a loss, its inputs, and what is done to (value, gradient)."""
+
+    loss: tuple
+    logits: np.ndarray
+    labels: np.ndarray
+    then: object = lambda value, gradient: (value, gradient)
+
+
+def scaled(weight):
+    return lambda value, gradient: (weight * value, np.reshape(weight, (-1,) + (1,) * (gradient.ndim - 1)) * gradient)
+
+
+def margin(z):
+    """Return rows of two classes whose difference is z."""
+    return np.stack([np.zeros_like(z), z], axis=1)
+
+
+def one_hot(classes):
+    return np.eye(3)[classes]
+
+
+# name: the two sides, equal to the bit or (close) to a few ulps
+IDENTITIES = {
+    "focal without focus and balance is binary cross entropy": (
+        "close",
+        Side(SigmoidFocal(0.0, None), Z, HARD),
+        Side(BinaryCrossEntropy(), Z, HARD),
+    ),
+    "focal without focus is binary cross entropy, weighted": (
+        "close",
+        Side(SigmoidFocal(0.0, 0.3), Z, HARD),
+        Side(BinaryCrossEntropy(), Z, HARD, scaled(np.where(HARD == 1, 0.3, 0.7))),
+    ),
+    "an even balance halves": (
+        "equal",
+        Side(SigmoidFocal(2.0, 0.5), Z, HARD),
+        Side(SigmoidFocal(2.0, None), Z, HARD, scaled(0.5)),
+    ),
+    "focal on the other label is its mirror image": (
+        "equal",
+        Side(SigmoidFocal(1.7, None), -Z, 1 - HARD),
+        Side(SigmoidFocal(1.7, None), Z, HARD, lambda value, gradient: (value, -gradient)),
+    ),
+    "pos_weight multiplies the positives": (
+        "close",
+        Side(BinaryCrossEntropy(3.0), Z, HARD),
+        Side(BinaryCrossEntropy(), Z, HARD, scaled(np.where(HARD == 1, 3.0, 1.0))),
+    ),
+    "binary cross entropy of the other label is its mirror image": (
+        "equal",
+        Side(BinaryCrossEntropy(), -Z, 1 - SOFT),
+        Side(BinaryCrossEntropy(), Z, SOFT, lambda value, gradient: (value, -gradient)),
+    ),
+    "two classes are one margin, hard": (
+        "close",
+        Side(CrossEntropy(), margin(Z), HARD.astype(int), lambda value, gradient: (value, gradient[:, 1])),
+        Side(BinaryCrossEntropy(), Z, HARD),
+    ),
+    "two classes are one margin, soft": (
+        "close",
+        Side(CrossEntropy(), margin(Z), margin(SOFT) + [1, 0] * (1 - margin(SOFT)[:, 1:])),
+        Side(BinaryCrossEntropy(), Z, SOFT, lambda value, gradient: (value, np.stack([-gradient, gradient], axis=1))),
+    ),
+    "classes are one-hot rows": (
+        "close",
+        Side(CrossEntropy(), ROWS, CLASSES),
+        Side(CrossEntropy(), ROWS, one_hot(CLASSES)),
+    ),
+    "smoothed classes are smoothed one-hot rows": (
+        "equal",
+        Side(LabelSmoothing(), ROWS, CLASSES),
+        Side(LabelSmoothing(), ROWS, one_hot(CLASSES)),
+    ),
+    "no smoothing is cross entropy": (
+        "equal",
+        Side(LabelSmoothing(CrossEntropy(), 0.0), ROWS, SHARES),
+        Side(CrossEntropy(), ROWS, SHARES),
+    ),
+    "no smoothing is cross entropy, weighted": (
+        "equal",
+        Side(LabelSmoothing(CrossEntropy((0.5, 2.0, 1.0)), 0.0), ROWS, SHARES),
+        Side(CrossEntropy((0.5, 2.0, 1.0)), ROWS, SHARES),
+    ),
+    "smoothing smooths the labels": (
+        "close",
+        Side(LabelSmoothing(CrossEntropy(), 0.25), ROWS, one_hot(CLASSES)),
+        Side(CrossEntropy(), ROWS, 0.75 * one_hot(CLASSES) + 0.25 / 3),
+    ),
+    "weights of one are no weights": (
+        "equal",
+        Side(CrossEntropy((1.0, 1.0, 1.0)), ROWS, SHARES),
+        Side(CrossEntropy(), ROWS, SHARES),
+    ),
+    "the class's weight multiplies its rows": (
+        "close",
+        Side(CrossEntropy((0.5, 2.0, 3.0)), ROWS, CLASSES),
+        Side(CrossEntropy(), ROWS, CLASSES, scaled(np.array([0.5, 2.0, 3.0])[CLASSES])),
+    ),
+}
+
+
+@pytest.mark.parametrize("how, left, right", IDENTITIES.values(), ids=IDENTITIES)
+def test_losses_agree(how, left, right):
+    results = [
+        side.then(*value_and_gradient(side.loss, side.logits, side.labels, normalized=False)) for side in (left, right)
+    ]
+    for a, b in zip(*results, strict=True):
+        if how == "equal":
+            assert np.array_equal(a, b)
+        else:
+            tiny = 4e-16 * np.abs(right.labels).max(initial=0) * ((right.labels > 0) & (right.labels < 1)).any()
+            assert np.allclose(a, b, rtol=4e-15, atol=tiny)
+
+
+# Between verbs --------------------------------------------------------------------------------
+
+
+@usual_input
+def test_verbs_alone_and_in_pairs_give_the_same_bits(loss, kind):
+    logits, labels = sample(loss, rows=12, kind=kind)
+    single = {verb: bits(f(loss, logits, labels)) for verb, f in VERBS.items()}
+    for pair, f in PAIRS.items():
+        first, second = pair.split("_and_")
+        if (first, second) == ("value", "label_gradient"):  # values of hard rows have a quicker driver of their own
+            values, slopes = f(loss, logits, labels)
+            assert np.allclose(values, value(loss, logits, labels), **CLOSE) and bits(slopes) == single[second]
+        else:
+            assert bits(f(loss, logits, labels)) == [*single[first], *single[second]], pair
+
+
+@each_input
+def test_the_hessian_is_symmetric_and_holds_its_diagonal(loss, kind):
+    logits, labels = sample(loss, rows=12, kind=kind)
+    if not loss.targets.rows:
+        assert bits(hessian(loss, logits, labels)) == bits(hessian_diagonal(loss, logits, labels))
+        return
+    matrices = hessian(loss, logits, labels)
+    assert np.allclose(matrices, matrices.swapaxes(1, 2), rtol=1e-13, atol=0)
+    assert np.array_equal(np.diagonal(matrices, axis1=1, axis2=2), hessian_diagonal(loss, logits, labels))
+    assert np.abs(matrices.sum(axis=2)).max() < 1e-15
+
+
+@each_input
+def test_the_hessian_times_a_vector(loss, kind):
+    logits, labels = sample(loss, rows=12, kind=kind)
+    vector = weights_like(logits)
+    product = reflosses.hessian_vector_product(loss, logits, labels, vector)
+    matrices = hessian(loss, logits, labels)
+    expected = np.einsum("rij,rj->ri", matrices, vector) if loss.targets.rows else matrices * vector
+    assert np.allclose(product, expected, rtol=1e-13, atol=1e-15)
+
+
+@each_input
+def test_the_value_is_convex_where_the_loss_is(loss, kind):
+    logits, labels = sample(loss, rows=12, kind=kind)
+    diagonal = hessian_diagonal(loss, logits, labels)
+    if getattr(loss, "gamma", 0.0) == 0.0:
+        assert (diagonal >= 0).all()
+
+
+# Symmetries of rows ---------------------------------------------------------------------------
+
+row_input = pytest.mark.parametrize("loss, kind", [pair for pair in each_kind(ALL) if pair[0].targets.rows], ids=str)
+
+
+@row_input
+def test_rows_do_not_feel_a_shift(loss, kind):
+    logits, labels = sample(loss, rows=12, kind=kind)
+    logits = np.round(logits * 64) / 64  # exact sums
+    for verb, f in VERBS.items():
+        for shift in 1.0, -1024.0, 2.0**40:
+            moved, still = (arrays(f(loss, z, labels)) for z in (logits + shift, logits))
+            assert all(np.allclose(a, b, rtol=1e-13, atol=1e-16) for a, b in zip(moved, still, strict=True)), verb
+
+
+@row_input
+def test_gradients_sum_to_zero(loss, kind):
+    logits, labels = sample(loss, rows=12, kind=kind, scale=8.0)
+    slopes = gradient(loss, logits, labels)
+    assert (np.abs(slopes.sum(axis=1)) <= 1e-15 * np.abs(slopes).sum(axis=1)).all()
+
+
+@row_input
+def test_classes_may_change_places(loss, kind):
+    logits, labels = sample(loss, rows=12, kind=kind)
+    order = np.array([2, 0, 1])
+    moved = permuted(loss, order)
+    labels_moved = labels[:, order] if labels.ndim == 2 else np.argsort(order)[labels]
+    for verb in "value", "gradient", "hessian_diagonal", "label_gradient":
+        there = VERBS[verb](moved, logits[:, order], labels_moved)
+        here = VERBS[verb](loss, logits, labels)
+        here = here[:, order] if here.ndim == 2 else here
+        assert np.allclose(there, here, rtol=1e-13, atol=1e-15), verb
+
+
+def permuted(loss, order):
+    """Return a loss with its weights of the classes in another order."""
+    fields = [
+        permuted(x, order) if hasattr(x, "_fields") else tuple(np.take(x, order)) if isinstance(x, tuple) else x
+        for x in loss
+    ]
+    return type(loss)(*fields)
+
+
+# Weights, upstream, reductions ----------------------------------------------------------------
+
+
+@each_input
+def test_the_value_is_linear_in_the_labels(loss, kind):
+    """An affine loss has a label gradient that the labels do not enter, and grows by it."""
+    logits, labels = sample(loss, rows=12, kind=kind)
+    if not kind:
+        return
+    slopes = gradient(loss, logits, labels, wrt="labels")
+    moved = labels[::-1]
+    change = (slopes * (moved - labels)).reshape(12, -1).sum(axis=1)
+    assert np.allclose(value(loss, logits, moved) - value(loss, logits, labels), change, rtol=1e-12, atol=1e-13)
+
+
+def times(scale, array):
+    return np.reshape(scale, (-1,) + (1,) * (array.ndim - 1)) * array
+
+
+@usual_input
+@pytest.mark.parametrize("verb", OWN)
+def test_weights_and_upstream_multiply(loss, kind, verb):
+    logits, labels = sample(loss, rows=12, kind=kind)
+    weight, upstream = np.linspace(0.25, 3.0, 12), np.linspace(-1.0, 2.0, 12)
+    f = VERBS.get(verb) or PAIRS[verb]
+    plain = arrays(f(loss, logits, labels))
+    result = arrays(f(loss, logits, labels, weight=weight, upstream=upstream))
+    for k, (a, b) in enumerate(zip(result, plain, strict=True)):
+        is_value = verb == "value_and_gradient" and k == 0
+        assert np.allclose(a, times(weight if is_value else weight * upstream, b), **CLOSE), paste(
+            loss, logits, labels, verb
+        )
+
+
+@usual_input
+@pytest.mark.parametrize("verb", OWN)
+def test_reductions_reduce(loss, kind, verb):
+    logits, labels = sample(loss, rows=12, kind=kind)
+    weight, upstream = np.linspace(0.25, 3.0, 12), np.linspace(-1.0, 2.0, 12)
+    f = VERBS.get(verb) or PAIRS[verb]
+    plain = arrays(f(loss, logits, labels, weight=weight, upstream=upstream))
+    for reduction, share in {"sum": 1.0, "mean": 1 / 12, "weighted_mean": 1 / weight.sum()}.items():
+        result = f(loss, logits, labels, weight=weight, upstream=upstream, reduction=reduction)
+        for k, (a, b) in enumerate(zip(arrays(result), plain, strict=True)):
+            summed = verb == "parameter_gradient" or (verb == "value_and_gradient" and k == 0)
+            assert np.allclose(a, share * (b.sum(axis=0) if summed else b), rtol=1e-13, atol=1e-15), (reduction, verb)
+
+
+@usual_input
+def test_an_unweighted_weighted_mean_is_the_mean(loss, kind):
+    logits, labels = sample(loss, rows=12, kind=kind)
+    for f in (VERBS | PAIRS).values():
+        weighted, plain = (f(loss, logits, labels, reduction=reduction) for reduction in ("weighted_mean", "mean"))
+        assert same(weighted, plain)
+
+
+@usual_input
+def test_upstream_is_the_chain_rule(loss, kind):
+    """The gradient of Σ ℓ² is that of Σ ℓ with upstream 2 ℓ."""
+    logits, labels = sample(loss, rows=12, kind=kind, scale=1.0)
+    values, slopes = value_and_gradient(loss, logits, labels)
+    chained = gradient(loss, logits, labels, upstream=2 * values, weight=1.0)
+    assert np.allclose(chained, times(2 * values, slopes), **CLOSE)
+    step = 1e-6 * weights_like(logits)
+    squares = [(value(loss, logits + sign * step, labels) ** 2).sum() for sign in (1, -1)]
+    assert np.isclose((squares[0] - squares[1]) / 2, (chained * step).sum(), rtol=1e-7)
+
+
+@pytest.mark.parametrize("loss", ALL, ids=repr)
+def test_parameter_gradients_come_in_the_shape_of_the_loss(loss):
+    logits, labels = sample(loss, rows=5)
+    slopes = parameter_gradient(loss, logits, labels)
+
+    def compare(slope, field):
+        assert (slope is None) == (field is None)
+        if hasattr(field, "_fields"):
+            assert type(slope) is type(field)
+            for pair in zip(slope, field, strict=True):
+                compare(*pair)
+        elif field is not None:
+            assert slope.shape == (5, *np.shape(field))
+
+    compare(slopes, loss)
