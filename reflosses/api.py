@@ -276,8 +276,14 @@ class _Call:
         """Fill value, unless it is ``None``, and the gradient with respect to the labels."""
         if wrt != "labels":
             raise ValueError(f'wrt must be "logits" or "labels", got {wrt!r}')
+        self.need("label_kernel")
         drivers = self.prepared.drivers
         self.run(drivers.rows_in_labels if self.prepared.rows else drivers.pointwise_in_labels, values, gradient)
+
+    def need(self, method):
+        """Refuse what the loss has no kernel for."""
+        if not hasattr(self.prepared.double, method):
+            raise TypeError(f"{type(self.prepared.double).__name__} has no {method}, which this derivative needs")
 
     def mend(self, values, gradient):
         """Do again, the general way, the rows whose logits the quick driver finds too large."""
@@ -613,6 +619,7 @@ def parameter_gradient(
     SigmoidFocal(gamma=array([-0.03002831]), alpha=array([0.1732868]))
     """
     call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
+    call.need("parameter_kernel")
     drivers, rows = call.prepared.drivers, call.logits.shape[0]
     if call.prepared.rows:
         names = list(_scalar_names(call.prepared.double))

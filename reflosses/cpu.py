@@ -15,7 +15,7 @@ from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
-from numba import njit
+from numba import config, njit
 from numba.extending import overload
 
 from . import single
@@ -124,7 +124,8 @@ def driver(function):
     """Compile without the interpreter lock, cached on disk where there is a place to write."""
     compiled = njit(error_model="numpy", fastmath=False, nogil=True)(function)
     try:
-        compiled.enable_caching()
+        if not config.DISABLE_JIT:
+            compiled.enable_caching()
     except RuntimeError:  # no writable cache folder: compile in every process
         pass
     return compiled

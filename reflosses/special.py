@@ -33,7 +33,6 @@ from llvmlite import ir
 from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numba.np import arrayobj
 
 inline = njit(error_model="numpy", fastmath=False, forceinline=True)
 
@@ -129,6 +128,8 @@ def lane_sums(typing_context, x):
     Eight partial sums and their exact errors stay in vector registers.  LLVM does not find this
     form by itself: an error term forbids it to reorder a sum, so the order is spelled out.
     """
+
+    from numba.np import arrayobj  # imports SciPy, which only a compiler needs
 
     def emit(context, builder, signature, arguments):
         (array_type,) = signature.args

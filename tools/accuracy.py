@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from strategies import ALL, DTYPES, VERBS, arrays, paste, weights_like  # noqa: E402
 
 from reflosses import losses, value_and_gradient  # noqa: E402
-from reflosses.audit.measure import ROUNDING, errors, narrow_errors  # noqa: E402
+from reflosses.audit.measure import ROUNDING, errors, floored, narrow_errors  # noqa: E402
 from reflosses.audit.points import points  # noqa: E402
 from reflosses.oracle import certify, magnitude  # noqa: E402
 
@@ -31,7 +31,6 @@ WORST_CASES = ROOT / "tests" / "data" / "worst_cases.json"
 CORE = "value", "gradient", "hessian_diagonal"  # what every dtype is judged by
 ULPS = {"value": 2, "gradient": 4, "hessian_diagonal": 4}  # allowed in float64 ...
 OTHERS = 8  # ... and in the results made of many of these
-FLOOR = 2.0**-1010  # float64 results below carry the rounding of subnormal factors: an absolute error
 FEW = 20  # classes up to which whole Hessians are certified; beyond, three entries of the diagonal
 
 
@@ -132,7 +131,7 @@ def _error(numbers, truth, terms):
     """Return the worst error among numbers, in ulps by the gate of their dtype."""
     unit = errors if numbers.dtype == np.float64 else narrow_errors
     if numbers.dtype == np.float64:
-        terms = [max(x, arb(FLOOR)) if x > 0 else x for x in terms]
+        terms = floored(truth, terms)
     return float(np.max(unit(numbers, truth, terms), initial=0.0))
 
 

@@ -3,7 +3,8 @@
 Two gates decide whether a result is good (``is_within``).  The yardstick of both is Σ |terms|,
 which is the result itself where nothing cancels:
 
-- float64: the error is at most k ulps of Σ |terms|;
+- float64: the error is at most k ulps of Σ |terms|, of 2^-1010 where that is less: there is no
+  wider type to compute the last subnormals in;
 - narrower dtypes, which are computed in float64 and rounded once: what is left of the error after
   k float64 ulps of Σ |terms| is at most 0.501 ulps of the result, half of one being the rounding.
 """
@@ -17,6 +18,7 @@ from flint import arb, ctx
 from ..oracle import PRECISIONS, round_to
 
 FLOAT64_ULPS = 4  # what a computation in float64 may lose before it is rounded
+FLOOR = 2.0**-1010  # float64 results below carry the rounding of subnormal factors: an absolute error
 ROUNDING = 0.501  # one rounding is 0.5; the rest is the float64 error that shifts a near tie
 
 
@@ -65,8 +67,14 @@ def narrow_errors(computed, certified, magnitudes=None):
 def is_within(computed, certified, magnitudes=None, ulps=FLOAT64_ULPS):
     """Return, entry by entry, whether a result passes the gate of its dtype."""
     if np.dtype(computed.dtype) == np.float64:
-        return errors(computed, certified, magnitudes) <= ulps
+        return errors(computed, certified, floored(certified, magnitudes)) <= ulps
     return narrow_errors(computed, certified, magnitudes) <= ROUNDING
+
+
+def floored(certified, magnitudes=None):
+    """Return the yardsticks of float64 results: Σ |terms|, but at least 2^-1010 where not 0."""
+    magnitudes = [abs(x) for x in certified] if magnitudes is None else magnitudes
+    return [max(x, arb(FLOOR)) if x > 0 else x for x in magnitudes]
 
 
 def _measure(computed, certified, magnitudes, unit):

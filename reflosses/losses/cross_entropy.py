@@ -61,6 +61,7 @@ class CrossEntropy(NamedTuple):
         return {
             "gradient": [p_j * (total - t_j) + t_j * (1 - p_j) for p_j, t_j in zip(p, t)],
             "label_gradient": [-w_j * textbook.log(p_j) for w_j, p_j in zip(w, p)],
+            "parameter_gradient": [-y_j * textbook.log(p_j) for y_j, p_j in zip(y, p) if self.class_weight is not None],
         }
 
     def kernel(self, u, q, c, y, n):

@@ -55,7 +55,7 @@ class LabelSmoothing(NamedTuple):
         return {
             **inner,
             "label_gradient": [(1 - self.smoothing) * slope for slope in slopes],
-            "parameter_gradient": [*inner.get("parameter_gradient", ()), of_smoothing],
+            "parameter_gradient": [*inner["parameter_gradient"], of_smoothing],
         }
 
     def _smooth(self, y):

@@ -1,0 +1,185 @@
+"""Threads, processes, caches and compilers: the same bits, and nothing that crashes."""
+
+import multiprocessing
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from strategies import USUAL, sample
+
+import reflosses
+from reflosses import cpu, threads
+from reflosses.dispatch import Single
+
+LARGE = 3 * threads.SERIAL  # numbers: enough for the work to be shared out
+
+
+def large(loss):
+    """Return logits and labels that keep several threads busy."""
+    return sample(loss, rows=LARGE // 3 if loss.targets.rows else LARGE)
+
+
+def digest(loss):
+    """Return the bytes of value and gradient of a large input; run in threads and children."""
+    return b"".join(x.tobytes() for x in reflosses.value_and_gradient(loss, *large(loss)))
+
+
+@pytest.fixture
+def serial():
+    """Run what follows with one thread, and set the threads back."""
+    count = reflosses.thread_count()
+    reflosses.set_thread_count(1)
+    yield {loss: digest(loss) for loss in USUAL}
+    reflosses.set_thread_count(count)
+
+
+def test_any_number_of_threads_gives_the_same_bits(serial):
+    for count in (2, 3, 8):
+        reflosses.set_thread_count(count)
+        assert {loss: digest(loss) for loss in USUAL} == serial, count
+
+
+def test_reductions_do_not_depend_on_threads(serial):
+    sums = [reflosses.value(loss, *large(loss), reduction="mean") for loss in USUAL]
+    reflosses.set_thread_count(8)
+    assert [reflosses.value(loss, *large(loss), reduction="mean") for loss in USUAL] == sums
+
+
+def test_eight_python_threads_at_once(serial):
+    reflosses.set_thread_count(4)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(digest, USUAL * 6))
+    assert found == [serial[loss] for loss in USUAL] * 6
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_children(serial, method):
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"this platform cannot {method}")
+    reflosses.set_thread_count(4)
+    for loss in USUAL:
+        digest(loss)  # the parent has helpers, which a forked child must not wait for
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python advises against forking with threads
+        with multiprocessing.get_context(method).Pool(2) as pool:
+            assert pool.map(digest, USUAL) == [serial[loss] for loss in USUAL]
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_joblib(serial, backend):
+    joblib = pytest.importorskip("joblib")
+    found = joblib.Parallel(n_jobs=2, backend=backend)(joblib.delayed(digest)(loss) for loss in USUAL)
+    assert found == [serial[loss] for loss in USUAL]
+
+
+def test_an_error_in_a_helper_reaches_the_caller():
+    def driver(x):
+        raise ZeroDivisionError("in a chunk")
+
+    with pytest.raises(ZeroDivisionError, match="in a chunk"):
+        threads.run(driver, (), (np.zeros(LARGE),), LARGE)
+
+
+def test_threads_must_be_positive():
+    with pytest.raises(ValueError, match="at least 1"):
+        reflosses.set_thread_count(0)
+
+
+# Fresh interpreters -----------------------------------------------------------------------------
+
+
+def run(code, **environment):
+    """Return what a fresh Python prints; warnings are errors there too."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+PRINT = """
+import sys; sys.path.insert(0, {here!r})
+import numpy as np, reflosses
+from strategies import USUAL, sample
+for loss in USUAL:
+    logits, labels = sample(loss, rows=5)
+    for verb in ("value", "gradient", "hessian_diagonal"):
+        for dtype in (np.float32, np.float64):
+            print(getattr(reflosses, verb)(loss, logits.astype(dtype), labels).tobytes().hex())
+"""
+
+
+def results(**environment):
+    """Return the bits of every loss in a fresh Python."""
+    return run(PRINT.format(here=os.path.dirname(__file__)), **environment).split()
+
+
+def test_a_cache_folder_that_cannot_be_written(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    home = {"HOME": str(blocked), "XDG_CACHE_HOME": str(blocked), "NUMBA_CACHE_DIR": str(blocked / "cache")}
+    code = "import numpy as np, reflosses; print(reflosses.value(reflosses.CrossEntropy(), [[0.0, 0.0]], [0])[0])"
+    assert float(run(code, **home)) == np.log(2)
+
+
+def test_without_the_compiler():
+    plain = [np.frombuffer(bytes.fromhex(x)) for x in results(NUMBA_DISABLE_JIT="1")[1::2]]
+    compiled = [np.frombuffer(bytes.fromhex(x)) for x in results()[1::2]]
+    for a, b in zip(plain, compiled, strict=True):  # float64; sums run in another order
+        np.testing.assert_allclose(a, b, rtol=1e-15, atol=1e-16)
+
+
+def test_import_is_quiet_and_light(tmp_path):
+    heavy = ("scipy.linalg", "scipy.special", "flint", "click", "rich", "torch", "jax", "sklearn", "matplotlib")
+    code = f"import reflosses, sys; print([name for name in {heavy} if name in sys.modules])"
+    assert run(code, HOME=str(tmp_path), NUMBA_CACHE_DIR=str(tmp_path / "cache")) == "[]\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_version():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", reflosses.__version__)
+
+
+# Machine code -----------------------------------------------------------------------------------
+
+PACKED = {
+    "x86_64": r"vfn?m(?:add|sub)\w*pd\s.*[yz]mm",
+    "AMD64": r"vfn?m(?:add|sub)\w*pd\s.*[yz]mm",
+    "aarch64": r"fml[as]\s+v\d+\.2d",
+    "arm64": r"fml[as]\.2d",
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("loss", USUAL, ids=repr)
+def test_loops_are_packed_arithmetic(loss, dtype):
+    pattern = PACKED.get(platform.machine())
+    if pattern is None:
+        pytest.skip(f"no pattern for the vector instructions of {platform.machine()}")
+    drivers = cpu.build(f"fresh {time.time()}")  # what comes from the disk cache cannot be inspected
+    logits, labels = sample(loss)
+    logits = logits.astype(dtype)
+    kernel = loss if dtype is np.float64 else Single(loss)
+    values, gradient = np.empty(len(logits), dtype), np.empty_like(logits)
+    if not loss.targets.rows:
+        name = "pointwise"
+        drivers.pointwise(kernel, 1.0, logits, labels.astype(dtype), None, None, values, gradient, None)
+    elif getattr(loss, "sparse", False):
+        name = "hard_rows"
+        drivers.hard_rows(kernel, None, 1.0, logits, labels, None, None, values, gradient)
+    else:
+        name = "rows"
+        drivers.rows(kernel, None, 1.0, logits, labels, None, None, values, gradient, None)
+    (code,) = getattr(drivers, name).inspect_asm().values()
+    assert len(re.findall(pattern, code)) > 10
