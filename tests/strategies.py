@@ -140,7 +140,7 @@ def _line(x):
 def numbers_in(interval, high=8.0):
     """Draw from an interval, its ends and what lies next to them included; ``high`` stands for ∞."""
     top = min(interval.high, high)
-    ends = [interval.low, top, np.nextafter(interval.low, np.inf), np.nextafter(top, -np.inf), 1.0, 1e-8]
+    ends = [interval.low, top, interval.low + 1e-300, np.nextafter(top, -np.inf), 1.0, 1e-8]
     return st.sampled_from([x for x in ends if x in interval]) | st.floats(interval.low, top).filter(
         lambda x: x in interval
     )

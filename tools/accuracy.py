@@ -18,9 +18,9 @@ from flint import arb, ctx
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from strategies import ALL, DTYPES, VERBS, arrays, paste, weights_like  # noqa: E402
+from strategies import ALL, DTYPES, PAIRS, VERBS, arrays, paste, weights_like  # noqa: E402
 
-from reflosses import losses, value_and_gradient  # noqa: E402
+from reflosses import losses  # noqa: E402
 from reflosses.audit.measure import ROUNDING, errors, floored, narrow_errors  # noqa: E402
 from reflosses.audit.points import points  # noqa: E402
 from reflosses.oracle import certify, magnitude  # noqa: E402
@@ -70,7 +70,8 @@ def measure(loss, groups, verbs):
         vectors = weights_like(logits)
         for row, (z, y, vector) in enumerate(zip(logits, labels, vectors, strict=True)):
             for verb, truth, terms, entries in _certified(loss, z, y, vector, verbs):
-                here = Worst(_error(results[verb][row][entries], truth, terms), loss, z, y)
+                error = max(_error(result[row][entries], truth, terms) for result in results[verb])
+                here = Worst(error, loss, z, y)
                 found[verb] = found[verb] | here if verb in found else here
     return found
 
@@ -90,14 +91,23 @@ def groups_of(loss, dtype, seed=0, count=8):
 
 
 def _computed(loss, logits, labels, verbs):
-    """Return the library's results for a group of points: verb -> one row of numbers for each."""
-    results = dict(zip(("value", "gradient"), value_and_gradient(loss, logits, labels), strict=True))
-    results |= {verb: VERBS[verb](loss, logits, labels) for verb in verbs if verb not in results}
+    """Return verb -> the library's results for a group of points, one row of numbers for each.
+
+    Values and gradients come twice: rows of classes have a quick driver for these two alone, and
+    the second derivatives and label gradients another that gives them too.
+    """
+    results = {verb: [] for verb in verbs}
+    for pair, f in PAIRS.items():
+        names = pair.split("_and_")
+        if set(names) <= set(verbs):
+            for verb, result in zip(names, f(loss, logits, labels), strict=True):
+                results[verb].append(_flat(result, logits))
+    return {verb: found or [_flat(VERBS[verb](loss, logits, labels), logits)] for verb, found in results.items()}
+
+
+def _flat(result, logits):
     nothing = np.empty((len(logits), 0), logits.dtype)
-    return {
-        verb: np.concatenate([nothing, *(part.reshape(len(logits), -1) for part in arrays(result))], axis=1)
-        for verb, result in results.items()
-    }
+    return np.concatenate([nothing, *(part.reshape(len(logits), -1) for part in arrays(result))], axis=1)
 
 
 def _certified(loss, z, y, vector, verbs):
