@@ -611,6 +611,7 @@ def parameter_gradient(
 
     Each field holds an array of the values' shape (a scalar after a reduction); class weights add
     an axis of length C; absent parameters are ``None``; a loss within a loss is a tuple within.
+    At an infinite logit, a slope that is a difference of infinite terms is nan.
 
     Examples
     --------

@@ -31,7 +31,7 @@ from .rows import (
     hessian_row,
     hessian_vector_row,
     label,
-    log1p,
+    log1p_parts,
     per_class,
     share_of_one,
     softmax_row,
@@ -206,7 +206,7 @@ def build(stamp):
                 strange += 0 if 1e-140 < unit[r] < 1e140 and odds[r] < 1e140 * unit[r] else 1
                 q = share_of_one(odds[r])
                 c = odds[r] * q
-                value, slope, _ = classwise(loss, -log1p(loss, odds[r]), q, c, 1.0, n)
+                value, slope, _ = classwise(loss, -log1p_parts(loss, odds[r])[0], q, c, 1.0, n)
                 w = per_class(class_weight, y[r])
                 scale = row_scale(factor, weights, upstream, first + r)
                 of_label[r] = mass_times(scale, mass_times(w, c * slope))

@@ -39,15 +39,16 @@ def _(loss, a, b):
     return lambda loss, a, b: special.exp_sum(*two_sum(np.float64(a), -np.float64(b)))
 
 
-def log1p(loss, x):
-    """Return log(1 + x), as exactly as the loss's precision asks."""
-    return special.log1p(x)
+def log1p_parts(loss, x):
+    """Return log(1 + x) as high + low, as exactly as the loss's precision asks."""
+    return special.log1p_parts(x, 0.0)
 
 
-@overload(log1p, jit_options={"error_model": "numpy", "forceinline": True})
+@overload(log1p_parts, jit_options={"error_model": "numpy", "forceinline": True})
 def _(loss, x):
-    function = single.log1p if loss.instance_class is Single else special.log1p
-    return lambda loss, x: function(x)
+    if loss.instance_class is Single:
+        return lambda loss, x: (single.log1p(x), 0.0)
+    return lambda loss, x: special.log1p_parts(x, 0.0)
 
 
 def label(labels, row, k):
@@ -164,12 +165,14 @@ def softmax_row(loss, z, u, q, c):
     rest = total_without(loss, q, m)
     if not (largest > -math.inf and rest < math.inf):
         return -1
-    log_total = log1p(loss, rest)
+    log_total, log_low = log1p_parts(loss, rest)
     share = share_of_one(rest)
     for k in range(n):
         q[k] *= share
         c[k] = 1.0 - q[k]
-        u[k] = (np.float64(z[k]) - np.float64(largest)) - log_total
+        difference, low = two_sum(np.float64(z[k]), -np.float64(largest))
+        logarithm, error = two_sum(difference, -log_total)
+        u[k] = logarithm + (error + (low - log_low)) if difference > -math.inf else difference
     u[m], q[m], c[m] = -log_total, share, rest * share
     return m
 

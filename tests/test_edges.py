@@ -88,7 +88,7 @@ def test_an_infinite_logit_is_the_limit(loss, kind, verb):
         logits[:, k] = INF
         result = run(verb, loss, logits, labels)
         logits[:, k] = 1e300
-        agree_with_limit(result, run(verb, loss, logits, labels), paste(loss, logits, labels, verb))
+        agree_with_limit(verb, result, run(verb, loss, logits, labels), paste(loss, logits, labels, verb))
         logits[:, k] = 0.0
 
 
@@ -99,13 +99,15 @@ def test_an_infinite_single_logit_is_the_limit(loss, verb):
     for sign in 1, -1:
         result = run(verb, loss, [sign * INF] * 2, labels)
         far = np.array([sign * 1e300] * 2)
-        agree_with_limit(result, run(verb, loss, far, labels), paste(loss, far, labels, verb))
+        agree_with_limit(verb, result, run(verb, loss, far, labels), paste(loss, far, labels, verb))
 
 
-def agree_with_limit(result, far, line):
+def agree_with_limit(verb, result, far, line):
     for at_infinity, nearby in zip(arrays(result), arrays(far), strict=True):
         limit = np.where(np.abs(nearby) > 1e250, np.copysign(INF, nearby), nearby)
-        assert np.array_equal(at_infinity, limit), line
+        if verb == "parameter_gradient":  # Σ over classes, which documents that ∞ - ∞ is nan
+            limit = np.where(np.isinf(limit) & np.isnan(at_infinity), np.nan, limit)
+        assert np.array_equal(at_infinity, limit, equal_nan=True), line
 
 
 @pytest.mark.parametrize("loss, kind", each_kind(ROWS), ids=str)

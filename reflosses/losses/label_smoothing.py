@@ -4,8 +4,19 @@ from typing import Annotated, NamedTuple
 
 from ..dispatch import classwise, classwise_label, classwise_parameters
 from ..domain import BELOW_ONE, Targets
-from ..special import fma, mass_times
+from ..special import fma, inline, mass_times, two_sum
 from .cross_entropy import CrossEntropy
+
+
+@inline
+def smoothed(y, s, n):
+    """Return y + s (1/n - y), rounded about once."""
+    uniform = 1.0 / n
+    uniform_low = fma(-uniform, n, 1.0) * uniform
+    step, step_low = two_sum(uniform, -y)
+    move = s * step
+    t, error = two_sum(y, move)
+    return t + (error + (fma(s, step, -move) + s * (step_low + uniform_low)))
 
 
 class LabelSmoothing(NamedTuple):
@@ -29,7 +40,7 @@ class LabelSmoothing(NamedTuple):
 
     Accuracy
     --------
-    t is one fused multiply-add, y + s (1/C - y).  The gradient of smoothed cross entropy
+    t = y + s (1/C - y) is rounded about once.  The gradient of smoothed cross entropy
     vanishes at p = t, and near there only its absolute error is small.
 
     References
@@ -51,7 +62,7 @@ class LabelSmoothing(NamedTuple):
     def magnitudes(self, z, y):
         inner = self.loss.magnitudes(z, self._smooth(y))
         slopes = inner["label_gradient"]
-        of_smoothing = sum(abs(1 / len(z) - y_i) * slope for y_i, slope in zip(y, slopes))
+        of_smoothing = sum((1 / len(z) + y_i) * slope for y_i, slope in zip(y, slopes))
         return {
             **inner,
             "label_gradient": [(1 - self.smoothing) * slope for slope in slopes],
@@ -62,13 +73,13 @@ class LabelSmoothing(NamedTuple):
         return [y_i * (1 - self.smoothing) + self.smoothing / len(y) for y_i in y]
 
     def kernel(self, u, q, c, y, n):
-        return classwise(self.loss, u, q, c, fma(self.smoothing, 1.0 / n - y, y), n)
+        return classwise(self.loss, u, q, c, smoothed(y, self.smoothing, n), n)
 
     def label_kernel(self, u, q, c, y, n):
-        t = fma(self.smoothing, 1.0 / n - y, y)
+        t = smoothed(y, self.smoothing, n)
         return (1.0 - self.smoothing) * classwise_label(self.loss, u, q, c, t, n)
 
     def parameter_kernel(self, u, q, c, y, n):
-        t = fma(self.smoothing, 1.0 / n - y, y)
+        t = smoothed(y, self.smoothing, n)
         smoothing = mass_times(1.0 / n - y, classwise_label(self.loss, u, q, c, t, n))
         return classwise_parameters(self.loss, u, q, c, t, n) + (smoothing,)
