@@ -41,6 +41,17 @@ def classes_of(loss, default=3):
     return default
 
 
+def flat(loss):
+    """Return the real parameters of a loss in order, those of losses within it in place."""
+    return [x for field in loss if field is not None for x in (flat(field) if hasattr(field, "__len__") else [field])]
+
+
+def rebuilt(loss, numbers):
+    """Return the loss, or the row of class weights, with its real parameters from an iterator."""
+    fields = [rebuilt(x, numbers) if hasattr(x, "__len__") else x if x is None else next(numbers) for x in loss]
+    return type(loss)(*fields) if hasattr(loss, "_fields") else tuple(fields)
+
+
 # Inputs ---------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.differentiate import derivative, hessian, jacobian
 from scipy.optimize import approx_fprime, check_grad
-from strategies import ALL, arrays, each_kind, paste, sample
+from strategies import ALL, arrays, each_kind, flat, paste, rebuilt, sample
 
 import reflosses
 from reflosses import gradient, hessian_diagonal, hessian_vector_product, parameter_gradient, value
@@ -115,17 +115,6 @@ def test_parameter_gradients(loss, kind):
 
         difference = approx_fprime(np.array([numbers[k]]), of_parameter, step)
         assert np.allclose(difference, slope, rtol=2e-6, atol=2e-6), (loss, k)
-
-
-def flat(loss):
-    """Return the real parameters of a loss in order, those of losses within it in place."""
-    return [x for field in loss if field is not None for x in (flat(field) if hasattr(field, "__len__") else [field])]
-
-
-def rebuilt(loss, numbers):
-    """Return the loss, or the row of class weights, with its real parameters from an iterator."""
-    fields = [rebuilt(x, numbers) if hasattr(x, "__len__") else x if x is None else next(numbers) for x in loss]
-    return type(loss)(*fields) if hasattr(loss, "_fields") else tuple(fields)
 
 
 def inside(loss, k, step):

@@ -142,7 +142,7 @@ def parts(loss):
             back.append(lambda numbers, rebuild=rebuild: rebuild(numbers))
             flat += inner
         elif isinstance(field, tuple):
-            back.append(lambda numbers, n=len(field): [numbers.pop(0) for _ in range(n)])
+            back.append(lambda numbers, many=field: [numbers.pop(0) for _ in many])
             flat += [arb(x) for x in field]
         else:
             back.append(lambda numbers: numbers.pop(0))
