@@ -1,0 +1,205 @@
+"""House rules, checked from the sources: who imports whom, what is documented, what runs."""
+
+import ast
+import doctest
+import importlib
+import inspect
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import reflosses
+from reflosses.losses import LOSSES
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "reflosses"
+MODULES = sorted(PACKAGE.glob("**/*.py"))
+
+# Module -> what of the library it may import when it is loaded; a folder stands for its modules.
+# The picture is in DESIGN.md: imports point one way.
+LEAVES = {"domain", "textbook", "threads", "arrays", "stamp", "version"}
+MAY_IMPORT = {
+    **dict.fromkeys(LEAVES, set()),
+    "special": set(),
+    "single": {"special"},
+    "dispatch": {"special", "single"},
+    "rows": {"special", "single", "dispatch"},
+    "cpu": {"special", "single", "dispatch", "rows"},
+    "losses": {"domain", "textbook", "special", "dispatch", "losses"},
+    "labels": {"arrays", "threads"},
+    "api": {"arrays", "cpu", "dispatch", "domain", "labels", "stamp", "threads"},
+    "transfer": {"arrays", "cpu", "dispatch", "special", "stamp", "threads"},
+    "__init__": {"api", "domain", "losses", "textbook", "threads", "transfer", "version"},
+    "oracle": set(),
+    "spelling": {"api", "domain", "losses"},
+    "audit": {"api", "audit", "domain", "losses", "oracle", "spelling", "version"},
+    "__main__": {"api", "audit", "domain", "losses", "oracle", "spelling", "version"},
+}
+HEAVY = {"click", "flint", "jax", "keras", "matplotlib", "ml_dtypes", "optax", "rich", "scipy", "sklearn", "torch"}
+MAY_BE_HEAVY = {"audit", "oracle", "__main__"}
+
+
+def part(path):
+    """Return the name by which the table above knows a file."""
+    inside = path.relative_to(PACKAGE).parts
+    return inside[0] if len(inside) > 1 else path.stem
+
+
+def imports(path):
+    """Yield the modules that a file imports, ours as ``.name``."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    depth = len(path.relative_to(PACKAGE).parts)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.split(".")[0]
+        elif isinstance(node, ast.ImportFrom):
+            outside = node.level == depth  # this many dots reach the package itself
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            yield from (f".{name.split('.')[0] if outside else part(path)}" for name in names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path):
+    ours = {name[1:] for name in imports(path) if name.startswith(".")}
+    assert ours <= MAY_IMPORT[part(path)], f"{path.name} imports {sorted(ours - MAY_IMPORT[part(path)])}"
+    assert "reflosses" not in set(imports(path)), "imports inside the package are relative"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_heavy_packages_are_the_audits_business(path):
+    if part(path) not in MAY_BE_HEAVY:
+        assert not HEAVY & set(imports(path))
+
+
+def test_the_table_has_no_cycle():
+    order, waiting = [], dict(MAY_IMPORT)
+    while waiting:
+        ready = [name for name, needs in waiting.items() if needs - {name} <= set(order)]
+        assert ready, f"a cycle among {sorted(waiting)}"
+        order += ready
+        for name in ready:
+            del waiting[name]
+
+
+# Documentation --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", reflosses.__all__)
+def test_public_names_are_documented(name):
+    thing = getattr(reflosses, name)
+    if inspect.isclass(thing) or callable(thing):
+        summary = inspect.getdoc(thing).splitlines()[0]
+        assert len(summary) > 15 and summary.endswith("."), name
+
+
+@pytest.mark.parametrize("verb", reflosses.api.__all__)
+def test_verbs_have_examples(verb):
+    assert ">>> " in inspect.getdoc(getattr(reflosses, verb)), verb
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_modules_say_what_they_are(path):
+    assert (
+        path.name == "version.py"
+        or ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        or (path.read_text(encoding="utf-8").strip() == "")
+    )
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.__name__)
+def test_a_loss_tells_everything_in_its_docstring(loss):
+    text = inspect.getdoc(loss)
+    places = [text.find(f"\n{title}\n{'-' * len(title)}\n") for title in SECTIONS]
+    assert -1 not in places and places == sorted(places), dict(zip(SECTIONS, places, strict=True))
+    assert "∂ℓ/∂y" in text, "the label gradient is derived too"
+    assert re.search(r"\b(19|20)\d\d\b", text[places[-1] :]), "a reference has a year"
+
+
+SECTIONS = "Definition", "Derivation", "Accuracy", "References"
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.__name__)
+def test_a_loss_is_one_short_file(loss):
+    path = Path(inspect.getsourcefile(loss))
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert path.parent.name == "losses" and len(lines) < 150
+    fields = [line for line in lines if re.match(rf"    ({'|'.join(loss._fields)}): ", line)]
+    own_lines = [line for line in fields if "# " in line or "class_weight" in line or re.search(r": [A-Z]\w+ = ", line)]
+    assert len(fields) == len(loss._fields) == len(own_lines), "each parameter says what it is"
+    assert len(loss.settings) >= 2
+
+
+def test_no_loss_is_named_in_the_shared_code():
+    """Exceptions belong to the loss that needs them."""
+    names = {loss.__name__ for loss in LOSSES}
+    for module in "api", "labels", "cpu", "rows", "dispatch", "domain", "oracle", "audit/points", "audit/measure":
+        tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        assert not names & used, module
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+)
+def test_examples_run(path):
+    failed, tried = doctest.testfile(
+        str(path), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE, encoding="utf-8"
+    )
+    assert not failed and (tried or path.name != "README.md")
+
+
+# Habits ---------------------------------------------------------------------------------------
+
+
+def tracked():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:  # not a checkout
+        return [path for path in ROOT.glob("**/*") if path.suffix in (".py", ".md", ".cfg", ".toml")]
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.name != "__main__.py"], ids=lambda path: path.stem)
+def test_the_library_prints_nothing(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == "print"]
+
+
+def test_no_full_fast_math():
+    """Single flags may be allowed where a sum may be reordered; everything at once never."""
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "fastmath":
+                assert not (isinstance(node.value, ast.Constant) and node.value.value is True), path
+                flags = {x.value for x in ast.walk(node.value) if isinstance(x, ast.Constant)} - {False}
+                assert flags <= {"reassoc", "nsz", "contract"}, path
+
+
+def test_no_machine_is_named():
+    forbidden = re.compile(r"/(home|root|work|Users)/|/tmp/v\b|index-url|localhost")
+    for path in tracked():
+        if path.suffix in (".py", ".md", ".cfg", ".toml", ".csv", ".json", "") and path != Path(__file__).resolve():
+            found = forbidden.search(path.read_text(encoding="utf-8", errors="replace"))
+            assert not found, f"{path.relative_to(ROOT)}: {found[0]}"
+
+
+def test_versions_agree():
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*", reflosses.__version__)
+
+
+def test_every_module_can_be_imported():
+    for path in MODULES:
+        if path.stem not in ("__main__", "rivals"):
+            names = path.relative_to(ROOT).with_suffix("").parts
+            importlib.import_module(".".join(name for name in names if name != "__init__"))
+
+
+def test_nothing_public_is_forgotten():
+    verbs = set(reflosses.api.__all__)
+    losses = {loss.__name__ for loss in LOSSES}
+    assert verbs | losses <= set(reflosses.__all__)
+    assert all(hasattr(reflosses, name) for name in reflosses.__all__)
+    assert len(set(reflosses.__all__)) == len(reflosses.__all__)
