@@ -11,17 +11,16 @@ from .api import (
     value_and_gradient,
 )
 from .domain import Targets
-from .losses import LOSSES, BinaryCrossEntropy, CrossEntropy, LabelSmoothing, SigmoidFocal
+from .losses import *  # noqa: F403
+from .losses import LOSSES
+from .losses import __all__ as _losses
 from .threads import set_thread_count, thread_count
 from .transfer import log_sigmoid, log_softmax, sigmoid, softmax
 from .version import __version__
 
 __all__ = [
+    *_losses,
     "LOSSES",
-    "BinaryCrossEntropy",
-    "CrossEntropy",
-    "LabelSmoothing",
-    "SigmoidFocal",
     "Targets",
     "__version__",
     "gradient",

@@ -14,7 +14,7 @@ def _computing_dtype(dtype):
     if dtype.kind in "biu":
         return WIDE, WIDE
     native = dtype.newbyteorder("=")
-    if native == WIDE or native == NARROW:
+    if native in (WIDE, NARROW):
         return native, native
     if native == np.float16 or native.name == "bfloat16":
         return native, NARROW

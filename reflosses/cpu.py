@@ -1,9 +1,9 @@
 """Drivers: the loops over arrays, compiled for the CPU, one for each contract and result.
 
 A driver takes a loss and contiguous arrays, or the same range of rows of each: rows do not know of
-each other, so that any thread may take any part.  An output that is ``None`` costs nothing: Numba removes its branch and LLVM the
-arithmetic behind it.  Derivatives are multiplied by ``factor * weights[i] * upstream[i]``, values
-by ``weights[i]`` alone; both arrays may be ``None``.
+each other, so that any thread may take any part.  An output that is ``None`` costs nothing: Numba
+removes its branch and LLVM the arithmetic behind it.  Derivatives are multiplied by
+``factor * weights[i] * upstream[i]``, values by ``weights[i]`` alone; both arrays may be ``None``.
 
 Everything stands inside ``build`` because Numba keys its disk cache by a driver's own source and
 closure only: the ``stamp`` that every driver closes over is a digest of all sources, so that an
@@ -38,7 +38,7 @@ from .rows import (
     sum_compensated,
     total,
 )
-from .special import inline, mass_times, two_sum
+from .special import inline, mass_times
 
 BLOCK = 2048  # logits that a block of short rows holds; their exponentials stay in the L1 cache
 

@@ -33,9 +33,7 @@ class Reduced:
             scale = 1.0
         else:
             scale = 1.0 / (len(logits) if denominator is None else denominator)
-        rows, self.gradient = value_and_gradient(
-            loss, logits, labels, weight=weight, upstream=scale, normalized=False
-        )
+        rows, self.gradient = value_and_gradient(loss, logits, labels, weight=weight, upstream=scale, normalized=False)
         self.value = rows if reduction in ("none", None) else scale * rows.sum()
 
 
