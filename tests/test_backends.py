@@ -182,4 +182,4 @@ def test_loops_are_packed_arithmetic(loss, dtype):
         name = "rows"
         drivers.rows(kernel, None, 1.0, logits, labels, None, None, values, gradient, None)
     (code,) = getattr(drivers, name).inspect_asm().values()
-    assert len(re.findall(pattern, code)) > 10
+    assert len(re.findall(pattern, code)) >= 8  # an exponential alone has as many
