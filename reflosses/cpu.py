@@ -312,18 +312,22 @@ def build(stamp):
         """Derivatives of every row's loss in the loss's parameters, one column each."""
         stamp
         n = logits.shape[1]
-        u, q, c = np.empty(n), np.empty(n), np.empty(n)
+        u, q, c, lost = np.empty(n), np.empty(n), np.empty(n), np.empty(gradient.shape[1])
         for i in range(logits.shape[0]):
             scale = row_scale(factor, weights, upstream, i)
             m = softmax_row(loss, logits[i], u, q, c)
             m = m if labelled(labels, i, n) else -1
             fill(gradient[i], 0.0)
+            fill(lost, 0.0)
             for k in range(n):
                 slopes = classwise_parameters(loss, u[k], q[k], c[k], label(labels, i, k), n)
                 for j in range(len(slopes)):
-                    gradient[i, j] += mass_times(per_class(class_weight, k), slopes[j])
+                    slope = mass_times(per_class(class_weight, k), slopes[j])
+                    gradient[i, j], error = two_sum(gradient[i, j], slope)
+                    lost[j] += error
             for j in range(gradient.shape[1]):
-                gradient[i, j] = mass_times(scale, gradient[i, j] if m >= 0 else math.nan)
+                slope = gradient[i, j] + (lost[j] if lost[j] == lost[j] else 0.0)  # infinite sums lose nothing
+                gradient[i, j] = mass_times(scale, slope if m >= 0 else math.nan)
 
     @driver
     def rows_in_class_weights(loss, factor, logits, labels, weights, upstream, gradient):
