@@ -38,7 +38,7 @@ from .rows import (
     sum_compensated,
     total,
 )
-from .special import inline, mass_times
+from .special import inline, mass_times, two_sum
 
 BLOCK = 2048  # logits that a block of short rows holds; their exponentials stay in the L1 cache
 
