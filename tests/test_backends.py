@@ -67,7 +67,7 @@ def test_children(serial, method):
     for loss in USUAL:
         digest(loss)  # the parent has helpers, which a forked child must not wait for
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python advises against forking with threads
+        warnings.simplefilter("ignore")  # Python, and JAX if a test imported it, advise against forking with threads
         with multiprocessing.get_context(method).Pool(2) as pool:
             assert pool.map(digest, USUAL) == [serial[loss] for loss in USUAL]
 
