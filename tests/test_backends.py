@@ -13,22 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from strategies import USUAL, sample
+from workload import LARGE, digest, large
 
 import reflosses
 from reflosses import cpu, threads
 from reflosses.dispatch import Single
-
-LARGE = 3 * threads.SERIAL  # numbers: enough for the work to be shared out
-
-
-def large(loss):
-    """Return logits and labels that keep several threads busy."""
-    return sample(loss, rows=LARGE // 3 if loss.targets.rows else LARGE)
-
-
-def digest(loss):
-    """Return the bytes of value and gradient of a large input; run in threads and children."""
-    return b"".join(x.tobytes() for x in reflosses.value_and_gradient(loss, *large(loss)))
 
 
 @pytest.fixture
@@ -111,6 +100,7 @@ def run(code, **environment):
 PRINT = """
 import sys; sys.path.insert(0, {here!r})
 import numpy as np, reflosses
+from workload import LARGE, digest, large
 from strategies import USUAL, sample
 for loss in USUAL:
     logits, labels = sample(loss, rows=5)
