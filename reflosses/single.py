@@ -55,6 +55,12 @@ LOG_UNIT_TAIL = (
 
 
 @inline
+def product(a, b):
+    """Return (a·b, 0): a float32's worth of digits does not see the rounding error."""
+    return a * b, 0.0
+
+
+@inline
 def exp(x):
     """Return exp(x) with relative error below 2^-37."""
     x = -708.0 if x < -708.0 else x

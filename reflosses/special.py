@@ -200,6 +200,13 @@ def fast_two_sum(a, b):
 
 
 @inline
+def product(a, b):
+    """Return a·b as (rounded, error), exactly where nothing underflows."""
+    p = a * b
+    return p, fma(a, b, -p)
+
+
+@inline
 def mass_times(mass, x):
     """Return mass·x where no mass pays nothing: 0·∞ = 0."""
     return 0.0 if mass == 0.0 else mass * x
@@ -335,12 +342,14 @@ def _log1p_unit_parts(x, low):
 
 @inline
 def expit(x):
-    """Return σ(x) = 1/(1 + exp(-x)).  Worst error 2 ulp."""
+    """Return σ(x) = 1/(1 + exp(-x)).  Worst error 1.5 ulp."""
     e = exp(-abs(x))
     s, s_low = fast_two_sum(1.0, e)
     r = 1.0 / s
     r = fma(r, fma(-r, s, 1.0) - r * s_low, r)
-    return r if x >= 0.0 else e * r
+    q = e * r
+    q = fma(r, fma(-q, s, e) - q * s_low, q)
+    return r if x >= 0.0 else q
 
 
 @inline

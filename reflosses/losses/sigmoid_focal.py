@@ -1,10 +1,11 @@
 """Sigmoid focal loss."""
 
+import math
 from typing import Annotated, NamedTuple
 
 from .. import textbook
 from ..domain import NONNEGATIVE, UNIT, Targets
-from ..special import expit, expit_power, inline, log_expit, mass_times
+from ..special import expit, expit_power, fma, inline, log_expit, mass_times, product, two_sum
 
 
 @inline
@@ -13,6 +14,21 @@ def balance(alpha, y):
     if alpha is None:
         return 1.0, 0.0
     return (alpha if y == 1.0 else 1.0 - alpha), alpha - (1.0 - alpha)
+
+
+@inline
+def rounding(alpha, y):
+    """Return what 1 - α loses by its rounding."""
+    if alpha is None:
+        return 0.0
+    return 0.0 if y == 1.0 else two_sum(1.0, -alpha)[1]
+
+
+@inline
+def times(w, rest, x):
+    """Return (w + rest) x, rounded once; 0 for no weight."""
+    small = rest * x
+    return 0.0 if w == 0.0 else fma(w, x, small if abs(small) < math.inf else 0.0)
 
 
 class SigmoidFocal(NamedTuple):
@@ -47,9 +63,9 @@ class SigmoidFocal(NamedTuple):
     Accuracy
     --------
     s <= 0: the terms of ℓ' share a sign and never cancel.  c^γ is exp(γ log c) with log c carried
-    to twice the precision, so a large γ does not multiply its error.  ℓ'' changes sign (the
-    loss is not convex for γ > 0) as do ∂ℓ/∂y and, near their roots, only the absolute error of
-    these two is small.
+    to twice the precision, so a large γ does not multiply its error, and w goes on with the error of
+    its rounding.  ℓ'' changes sign (the loss is not convex for γ > 0) as do ∂ℓ/∂y and, near their
+    roots, only the absolute error of these two is small.
 
     References
     ----------
@@ -82,13 +98,14 @@ class SigmoidFocal(NamedTuple):
 
     def kernel(self, z, y):
         t = z if y == 1.0 else -z
-        a, _ = balance(self.alpha, y)
         q, c, s = expit(t), expit(-t), log_expit(t)
-        w = a * expit_power(-t, self.gamma)
+        focus = expit_power(-t, self.gamma)
+        w, rest = product(balance(self.alpha, y)[0], focus)
+        rest = rest + rounding(self.alpha, y) * focus
         pull = self.gamma * mass_times(q, s)
-        slope = w * (pull - c)
-        bend = w * (q * c * (1.0 + 2.0 * self.gamma) + pull * (c - self.gamma * q))
-        return -mass_times(w, s), slope if y == 1.0 else -slope, bend
+        slope = times(w, rest, pull - c)
+        bend = times(w, rest, q * c * (1.0 + 2.0 * self.gamma) + pull * (c - self.gamma * q))
+        return -times(w, rest, s), slope if y == 1.0 else -slope, bend
 
     def label_kernel(self, z, y):
         t, sign = (z, 1.0) if y == 1.0 else (-z, -1.0)
