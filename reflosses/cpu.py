@@ -5,9 +5,10 @@ each other, so that any thread may take any part.  An output that is ``None`` co
 removes its branch and LLVM the arithmetic behind it.  Derivatives are multiplied by
 ``factor * weights[i] * upstream[i]``, values by ``weights[i]`` alone; both arrays may be ``None``.
 
-Everything stands inside ``build`` because Numba keys its disk cache by a driver's own source and
-closure only: the ``stamp`` that every driver closes over is a digest of all sources, so that an
-edited kernel is never answered by yesterday's machine code.
+Everything stands inside ``build`` because Numba's disk cache watches only the file of the function
+that it compiled: every driver carries a digest of all sources, the ``stamp``, in its name, so that
+an edited kernel is never answered by yesterday's machine code, and so that the cache of a user's
+loss is a file of its own, which nobody without that user's module has to read.
 """
 
 import math
@@ -120,8 +121,9 @@ def copy(x, y):
         x[k] = y[k]
 
 
-def driver(function):
+def driver(function, stamp):
     """Compile without the interpreter lock, cached on disk where there is a place to write."""
+    function.__qualname__ = f"{function.__name__}-{stamp}"  # names the cache file
     compiled = njit(error_model="numpy", fastmath=False, nogil=True)(function)
     try:
         if not config.DISABLE_JIT:
@@ -135,10 +137,8 @@ def driver(function):
 def build(stamp):
     """Return the drivers of the sources whose digest is ``stamp``, as a namespace."""
 
-    @driver
     def pointwise(loss, factor, logits, labels, weights, upstream, values, gradient, hessian):
         """Value, gradient and second derivative of every logit."""
-        stamp
         for i in range(logits.size):
             value, slope, bend = pointwise_kernel(loss, *logit_and_label(logits, labels, i))
             scale = row_scale(factor, weights, upstream, i)
@@ -149,10 +149,8 @@ def build(stamp):
             if hessian is not None:
                 hessian[i] = mass_times(scale, bend)
 
-    @driver
     def pointwise_in_labels(loss, factor, logits, labels, weights, upstream, values, gradient):
         """Value, and derivative in the label, of every logit."""
-        stamp
         for i in range(logits.size):
             z, y = logit_and_label(logits, labels, i)
             if values is not None:
@@ -160,17 +158,14 @@ def build(stamp):
             scale = row_scale(factor, weights, upstream, i)
             gradient[i] = mass_times(scale, pointwise_label(loss, z, y))
 
-    @driver
     def pointwise_in_parameters(loss, factor, logits, labels, weights, upstream, gradient):
         """Derivatives of every logit's loss in the loss's parameters, one column each."""
-        stamp
         for i in range(logits.size):
             slopes = pointwise_parameters(loss, *logit_and_label(logits, labels, i))
             scale = row_scale(factor, weights, upstream, i)
             for k in range(len(slopes)):
                 gradient[i, k] = mass_times(scale, slopes[k])
 
-    @driver
     def hard_rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
         """Value and gradient of rows whose unlabelled classes pay nothing, by their integer labels.
 
@@ -179,7 +174,6 @@ def build(stamp):
         -p_k F' elsewhere: one kernel call a row, and one multiplication a class.  Returns how many
         rows have exponentials too close to overflow or underflow, or nan; ``rows`` can do those.
         """
-        stamp
         n = logits.shape[1]
         block = BLOCK // n if n < LONG else 1
         exponentials = np.empty((block, n))
@@ -234,10 +228,8 @@ def build(stamp):
                         flat[k] = from_flat[k]
         return strange
 
-    @driver
     def rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient, hessian):
         """Value, gradient and Hessian diagonal of any rows."""
-        stamp
         n = logits.shape[1]
         u, q, c, f, f1, f2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
         for i in range(logits.shape[0]):
@@ -258,10 +250,8 @@ def build(stamp):
                 else:
                     fill(hessian[i], mass_times(scale, math.nan))
 
-    @driver
     def rows_hessian(loss, class_weight, factor, logits, labels, weights, upstream, hessian):
         """The full Hessian of every row."""
-        stamp
         n = logits.shape[1]
         u, q, c, f, f1, f2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
         for i in range(logits.shape[0]):
@@ -273,10 +263,8 @@ def build(stamp):
             else:
                 fill(hessian[i].reshape(n * n), mass_times(scale, math.nan))
 
-    @driver
     def rows_hessian_vector(loss, class_weight, factor, logits, labels, weights, upstream, vectors, product):
         """The product of every row's Hessian with its vector."""
-        stamp
         n = logits.shape[1]
         u, q, c, f, f1, f2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
         for i in range(logits.shape[0]):
@@ -288,10 +276,8 @@ def build(stamp):
             else:
                 fill(product[i], mass_times(scale, math.nan))
 
-    @driver
     def rows_in_labels(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
         """Value, and derivative in the label of every class."""
-        stamp
         n = logits.shape[1]
         u, q, c, f, f1, f2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
         for i in range(logits.shape[0]):
@@ -307,10 +293,8 @@ def build(stamp):
                 slope = mass_times(per_class(class_weight, k), slope)
                 gradient[i, k] = mass_times(scale, slope if m >= 0 else math.nan)
 
-    @driver
     def rows_in_parameters(loss, class_weight, factor, logits, labels, weights, upstream, gradient):
         """Derivatives of every row's loss in the loss's parameters, one column each."""
-        stamp
         n = logits.shape[1]
         u, q, c, lost = np.empty(n), np.empty(n), np.empty(n), np.empty(gradient.shape[1])
         for i in range(logits.shape[0]):
@@ -329,10 +313,8 @@ def build(stamp):
                 slope = gradient[i, j] + (lost[j] if lost[j] == lost[j] else 0.0)  # infinite sums lose nothing
                 gradient[i, j] = mass_times(scale, slope if m >= 0 else math.nan)
 
-    @driver
     def rows_in_class_weights(loss, factor, logits, labels, weights, upstream, gradient):
         """Derivatives of every row's loss in the weights of the classes: what each class pays."""
-        stamp
         n = logits.shape[1]
         u, q, c = np.empty(n), np.empty(n), np.empty(n)
         for i in range(logits.shape[0]):
@@ -343,10 +325,8 @@ def build(stamp):
                 value, _, _ = classwise(loss, u[k], q[k], c[k], label(labels, i, k), n)
                 gradient[i, k] = mass_times(scale, value if m >= 0 else math.nan)
 
-    @driver
     def softmax(loss, logits, upstream, values, logarithms, product, log_product, pullback):
         """Softmax, its logarithm, and products of their Jacobians with the rows of ``upstream``."""
-        stamp
         n = logits.shape[1]
         u, q, c, centered = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
         for i in range(logits.shape[0]):
@@ -370,10 +350,8 @@ def build(stamp):
                 copy(centered, upstream[i])
                 gradient_row(loss, max(m, 0), q, c, centered, 1.0, pullback[i])
 
-    @driver
     def first_illegal_class(labels, classes):
         """Return the first index whose label is not in [0, classes), or -1."""
-        stamp
         illegal = 0
         for i in range(labels.size):
             illegal += (labels[i] < 0) | (labels[i] >= classes)
@@ -383,13 +361,11 @@ def build(stamp):
                     return i
         return -1
 
-    @driver
     def first_illegal_probability(labels, binary):
         """Return the first index whose label is outside [0, 1], or -1 if all are 0 or 1, else -2.
 
         With ``binary``, labels between 0 and 1 are illegal too; nan counts as legal.
         """
-        stamp
         outside, between = 0, 0
         for i in range(labels.size):
             outside += (labels[i] < 0.0) | (labels[i] > 1.0)
@@ -400,10 +376,8 @@ def build(stamp):
                     return i
         return -1 if between == 0 else -2
 
-    @driver
     def first_unnormalized_row(labels, tolerance):
         """Return the first row whose sum is not 1, or -1; nan passes."""
-        stamp
         for i in range(labels.shape[0]):
             row_sum = 0.0
             for k in range(labels.shape[1]):
@@ -412,10 +386,9 @@ def build(stamp):
                 return i
         return -1
 
-    @driver
     def sum_of(values):
         """Return Σ values, rounded about once, in an order that threads do not change."""
-        stamp
         return sum_compensated(values)
 
-    return SimpleNamespace(**{name: f for name, f in locals().items() if name != "stamp"})
+    functions = {name: f for name, f in locals().items() if name != "stamp"}
+    return SimpleNamespace(**{name: driver(f, stamp) for name, f in functions.items()})

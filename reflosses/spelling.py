@@ -13,7 +13,8 @@ CONSTANTS = {"none": None, "inf": float("inf"), "nan": float("nan")}
 def snake(loss_class):
     """Return the name of a loss class in snake_case.
 
-    >>> snake(LOSSES[0])
+    >>> from reflosses import CrossEntropy
+    >>> snake(CrossEntropy)
     'cross_entropy'
     """
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", loss_class.__name__).lower()

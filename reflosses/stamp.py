@@ -1,4 +1,4 @@
-"""A digest of all sources, which every driver closes over.
+"""A digest of all sources, which every driver carries in its name.
 
 Numba's disk cache watches only the file of the function it compiled.  A driver inlines kernels
 from many files, and a user's loss from theirs, so the digest of them all is part of its key.

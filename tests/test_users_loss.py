@@ -122,6 +122,19 @@ def test_a_missing_kernel_is_named(call):
         call(Bare())
 
 
+def test_a_users_cache_is_not_read_by_others(tmp_path):
+    """Numba's index holds the types it compiled for, and unpickling them imports their modules."""
+    (tmp_path / "mine.py").write_text(MODULE.format(factor=2.0))
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    use = "import numpy as np, reflosses as r; print(r.value({loss}, np.ones(3), np.ones(3)).sum())"
+    for code in ("import mine; " + use.format(loss="mine.Scaled()"), use.format(loss="r.BinaryCrossEntropy()")):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        (tmp_path / "mine.py").unlink(missing_ok=True)
+
+
 MODULE = """
 from typing import NamedTuple
 from reflosses import Targets
