@@ -216,10 +216,12 @@ def hessian_row(loss, m, q, c, f1, f2, scale, diagonal, out):
     """Fill scale · ∇²ℓ."""
     n = q.size
     slopes = total(loss, f1)
-    bends = total(loss, f2)
+    others = total_without(loss, f2, m)
+    everything = others + f2[m]
     for i in range(n):
         for j in range(n):
-            bend = (bends - f2[i] - f2[j]) * q[i] * q[j] - f2[i] * c[i] * q[j] - f2[j] * c[j] * q[i]
+            without_both = others - f2[j] if i == m else others - f2[i] if j == m else everything - f2[i] - f2[j]
+            bend = without_both * q[i] * q[j] - f2[i] * c[i] * q[j] - f2[j] * c[j] * q[i]
             out[i, j] = mass_times(scale, bend + slopes * q[i] * q[j])
     hessian_diagonal_row(loss, m, q, c, f1, f2, scale, diagonal)
     for i in range(n):
@@ -244,8 +246,11 @@ def hessian_vector_row(loss, m, q, c, f1, f2, vector, scale, centered, out):
     n = q.size
     slopes = total(loss, f1)
     centered_row(m, q, c, vector, centered)
-    bend = 0.0
+    others = 0.0
     for k in range(n):
-        bend += f2[k] * centered[k]
+        others += 0.0 if k == m else f2[k] * centered[k]
+    everything = others + f2[m] * centered[m]
     for k in range(n):
-        out[k] = mass_times(scale, f2[k] * centered[k] - q[k] * bend - slopes * (q[k] * centered[k]))
+        here = f2[k] * centered[k]
+        without_k = others if k == m else everything - here
+        out[k] = mass_times(scale, here * c[k] - q[k] * without_k - slopes * (q[k] * centered[k]))
