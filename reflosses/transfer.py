@@ -75,7 +75,7 @@ class Elementwise:
         definition = _precision(self.definition, z, order == 2)
         outputs = [buffer if k == order else None for k in range(3)]
         flat = z.reshape(-1)
-        arrays = (flat, flat, None, vector, *outputs)
+        arrays = (flat, np.zeros_like(flat), None, vector, *outputs)
         threads.run(cpu.build(stamp()).pointwise, (definition, 1.0), arrays, z.size)
         return finish(result, buffer)
 

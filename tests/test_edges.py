@@ -19,6 +19,7 @@ from strategies import (
     bits,
     classes_of,
     each_kind,
+    layouts,
     paste,
     same,
     sample,
@@ -331,22 +332,6 @@ def test_losses_that_are_none(loss, verb):
     for wrong in None, type(loss), "cross_entropy", (2.0, 0.25):
         with pytest.raises(TypeError, match="loss must be a NamedTuple with a kernel"):
             run(verb, wrong, logits, labels)
-
-
-def layouts(x):
-    """Yield (name, an array equal to x that lies differently in memory)."""
-    yield "big-endian", x.astype(x.dtype.newbyteorder(">"))
-    yield "Fortran", np.asfortranarray(x)
-    yield "strided", np.repeat(x, 2, axis=0)[::2]
-    yield "last axis strided", np.repeat(x, 3, axis=-1)[..., ::3]
-    yield "backwards", np.ascontiguousarray(x[::-1])[::-1]
-    yield "last axis backwards", np.ascontiguousarray(x[..., ::-1])[..., ::-1]
-    unaligned = np.zeros(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
-    unaligned[...] = x
-    yield "unaligned", unaligned
-    read_only = x.copy()
-    read_only.flags.writeable = False
-    yield "read-only", read_only
 
 
 @each_verb
