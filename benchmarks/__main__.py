@@ -1,7 +1,7 @@
 """Measure the losses beside their rivals and the memory, in one run, and write the results.
 
 Timings on a shared machine wander by half; ratios measured turn by turn do not.  Every round times
-every contender once, a ratio is taken within the round, and medians and quartiles of the ratios are
+every contender once, after a pause and an untimed call, for some milliseconds, a ratio is taken within the round, and medians and quartiles of the ratios are
 what is printed and written.
 """
 
@@ -27,6 +27,8 @@ from .rivals import RIVALS
 ROW_SHAPES = ((1_000_000, 2), (65_536, 10), (16_384, 100), (8_192, 1_000), (1_024, 32_768), (128, 131_072))
 FLAT_SHAPE = (10_000_000,)
 FOCUS = (1.7,)  # a further γ for losses that have one: no small integer, so no shortcut
+PAUSE = 0.02  # seconds: idle threads of OpenMP and XLA spin for a while and would slow whoever comes next
+TURN = 0.01  # seconds that a contender at least runs when it has its turn
 VERBS = ("value_and_gradient", "gradient_and_hessian_diagonal")
 COLUMNS = ("loss", "verb", "shape", "dtype", "contender", "milliseconds", "ratio", "ratio_q1", "ratio_q3", "rounds")
 
@@ -84,9 +86,14 @@ def measure(calls, rounds, seconds):
     end = time.perf_counter() + seconds
     while len(times["reflosses"]) < 3 or (len(times["reflosses"]) < rounds and time.perf_counter() < end):
         for name, call in calls.items():
-            start = time.perf_counter()
+            time.sleep(PAUSE)
             call()
-            times[name].append(time.perf_counter() - start)
+            start = time.perf_counter()
+            repeats = 0
+            while repeats < 1 or time.perf_counter() - start < TURN:
+                call()
+                repeats += 1
+            times[name].append((time.perf_counter() - start) / repeats)
     return {name: np.array(found) for name, found in times.items()}
 
 

@@ -126,4 +126,4 @@ def log_expit(x):
 def expit_power(x, a):
     """Return σ(x)^a for a >= 0, with 0^0 = 1."""
     result = exp(a * log_expit(x))
-    return 1.0 if a == 0.0 else result
+    return 1.0 if a == 0.0 and x == x else result

@@ -382,4 +382,4 @@ def expit_power(x, a):
     high, low = _log_expit_parts(x)
     power = a * high
     result = exp_sum(power, fma(a, high, -power) + a * low)
-    return 1.0 if a == 0.0 else result
+    return 1.0 if a == 0.0 and x == x else result

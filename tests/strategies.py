@@ -1,6 +1,7 @@
 """The one place where cases are made: losses at their settings, dtypes, inputs, and what to call."""
 
 from functools import partial
+from itertools import product
 from typing import NamedTuple, get_type_hints
 
 import ml_dtypes
@@ -15,6 +16,21 @@ from reflosses.losses import LOSSES
 DTYPES = np.float64, np.float32, np.float16, ml_dtypes.bfloat16
 ALL = [loss(*setting) for loss in LOSSES for setting in loss.settings]  # every loss at every setting
 USUAL = [loss() for loss in LOSSES]  # every loss at its defaults
+
+
+def corners(loss_class):
+    """Return a loss class at all combinations of the ends of its parameters' domains."""
+    domains = {parameter.name: parameter for parameter in parameters(loss_class)}
+    choices = []
+    for name in loss_class._fields:
+        if name not in domains:
+            choices.append(corners(get_type_hints(loss_class)[name]))
+            continue
+        _, interval, optional, per_class = domains[name]
+        ends = [x for x in interval[:2] if x in interval]
+        ends = [(x, 1.0, x) for x in ends] if per_class else ends
+        choices.append([*ends, None] if optional else ends)
+    return [loss_class(*fields) for fields in product(*choices)]
 
 
 class Case(NamedTuple):

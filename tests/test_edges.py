@@ -18,6 +18,7 @@ from strategies import (
     arrays,
     bits,
     classes_of,
+    corners,
     each_kind,
     layouts,
     paste,
@@ -28,6 +29,7 @@ from strategies import (
 
 from reflosses import hessian_vector_product, value, value_and_gradient
 from reflosses.domain import Targets, is_loss, parameters
+from reflosses.losses import LOSSES
 from reflosses.oracle import certify
 
 INF, NAN = math.inf, math.nan
@@ -79,6 +81,16 @@ def test_one_nan_is_enough(loss, kind, verb):
         for i in (0, 2, 3):
             assert row(result, i) == row(clean, i), paste(loss, z, y, verb)
         assert all(np.isnan(array[1]).all() for array in arrays(result)), paste(loss, z, y, verb)
+
+
+@pytest.mark.parametrize("loss", [corner for loss in LOSSES for corner in corners(loss)], ids=repr)
+def test_at_the_ends_of_the_parameters_domains(loss):
+    logits, labels = sample(loss, rows=6, scale=20.0)
+    for verb in OWN:
+        assert all(np.isfinite(array).all() for array in arrays(run(verb, loss, logits, labels))), verb
+    logits[(1, 0) if logits.ndim == 2 else 1] = NAN
+    for verb in OWN:
+        assert all(np.isnan(array[1]).all() for array in arrays(run(verb, loss, logits, labels))), verb
 
 
 @each_verb
