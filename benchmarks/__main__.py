@@ -1,8 +1,8 @@
 """Measure the losses beside their rivals and the memory, in one run, and write the results.
 
-Timings on a shared machine wander by half; ratios measured turn by turn do not.  Every round times
-every contender once, after a pause and an untimed call, for some milliseconds, a ratio is taken within the round, and medians and quartiles of the ratios are
-what is printed and written.
+Timings on a shared machine wander by half; ratios measured turn by turn do not.  In every round each
+contender has its turn: a pause, an untimed call, and calls for some milliseconds.  A ratio is taken
+within the round, and medians and quartiles of the ratios are what is printed and written.
 """
 
 import argparse
