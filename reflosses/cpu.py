@@ -17,29 +17,29 @@ from types import SimpleNamespace
 
 import numpy as np
 from numba import config, njit
-from numba.extending import overload
 
-from . import single
-from .dispatch import Single, classwise, classwise_label, classwise_parameters, pointwise_label, pointwise_parameters
+from .dispatch import classwise, classwise_label, classwise_parameters, pointwise_label, pointwise_parameters
 from .dispatch import pointwise as pointwise_kernel
+from .odds import odds_against
 from .rows import (
     LONG,
     centered_row,
     class_terms,
-    exp_difference,
     gradient_row,
     hessian_diagonal_row,
     hessian_row,
     hessian_vector_row,
     label,
     log1p_parts,
+    logistic,
+    margin,
     per_class,
     share_of_one,
     softmax_row,
-    sum_compensated,
     total,
 )
 from .special import inline, mass_times, two_sum
+from .vectors import for_each, lane_sums, scale_rows
 
 BLOCK = 2048  # logits that a block of short rows holds; their exponentials stay in the L1 cache
 
@@ -80,33 +80,6 @@ def weighted(weights, i, value):
     return mass_times(weights[i], value)
 
 
-def _exponentials_precise(loss, z, y, e):
-    """Fill e with exp(z - z_y) of a block of rows; the label's own entry is 1."""
-    rows, n = z.shape
-    for r in range(rows):
-        own = np.float64(z[r, y[r]])
-        for k in range(n):
-            e[r, k] = own
-    z, e = z.reshape(z.size), e.reshape(e.size)
-    for k in range(z.size):
-        e[k] = exp_difference(loss, z[k], e[k])
-
-
-def _exponentials_single(loss, z, y, e):
-    """Fill e with exp(z) of a block of rows: float32 logits need no shift unless they are huge."""
-    z, e = z.reshape(z.size), e.reshape(e.size)
-    for k in range(z.size):
-        e[k] = single.exp(np.float64(z[k]))
-
-
-fill_exponentials = _exponentials_precise  # for any logits; compiled code takes the short way for float32
-
-
-@overload(fill_exponentials, jit_options={"error_model": "numpy", "forceinline": True})
-def _(loss, z, y, e):
-    return _exponentials_single if loss.instance_class is Single else _exponentials_precise
-
-
 @inline
 def fill(x, value):
     """Set every entry of x."""
@@ -119,6 +92,69 @@ def copy(x, y):
     """Set x to y."""
     for k in range(x.size):
         x[k] = y[k]
+
+
+@inline
+def element(i, loss, factor, logits, labels, weights, upstream, values, gradient, hessian):
+    """Value, gradient and second derivative of one logit."""
+    value, slope, bend = pointwise_kernel(loss, *logit_and_label(logits, labels, i))
+    scale = row_scale(factor, weights, upstream, i)
+    if values is not None:
+        values[i] = weighted(weights, i, value)
+    if gradient is not None:
+        gradient[i] = mass_times(scale, slope)
+    if hessian is not None:
+        hessian[i] = mass_times(scale, bend)
+
+
+@inline
+def pair_of_logits(i, loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
+    """Value and gradient of a row of two logits with an integer label; arrays of rows come flat."""
+    first = labels[i] == 0
+    a, b = np.float64(logits[2 * i]), np.float64(logits[2 * i + 1])
+    high, low = margin(loss, b if first else a, a if first else b)
+    c, q, tail = logistic(loss, high, low)
+    u = -((high if high > 0.0 else 0.0) + (tail + (low if high > 0.0 else 0.0)))
+    value, slope, _ = classwise(loss, u, q, c, 1.0, 2)
+    w = per_class(class_weight, labels[i])
+    if values is not None:
+        values[i] = weighted(weights, i, mass_times(w, value))
+    if gradient is not None:
+        of_label = mass_times(row_scale(factor, weights, upstream, i), mass_times(w, c * slope))
+        gradient[2 * i] = of_label if first else -of_label
+        gradient[2 * i + 1] = -of_label if first else of_label
+
+
+@inline
+def row_by_odds(
+    r, n, loss, class_weight, factor, y, weights, upstream, odds, odds_low, unit, of_label, of_others, values
+):
+    """Turn a row's odds into its value, its label's derivative and what multiplies its other classes."""
+    q = share_of_one(odds[r], odds_low[r])
+    c = odds[r] * q
+    value, slope, _ = classwise(loss, -log1p_parts(loss, odds[r], odds_low[r])[0], q, c, 1.0, n)
+    w = per_class(class_weight, y[r])
+    scale = row_scale(factor, weights, upstream, r)
+    of_label[r] = mass_times(scale, mass_times(w, c * slope))
+    of_others[r] = -mass_times(scale, mass_times(w, slope)) * (q * unit[r])
+    if values is not None:
+        values[r] = weighted(weights, r, mass_times(w, value))
+
+
+@inline
+def flat(x):
+    """Return the entries of x in a row, or None."""
+    if x is None:
+        return None
+    return x.reshape(x.size)
+
+
+@inline
+def part(x, start, stop):
+    """Return x[start:stop], or None."""
+    if x is None:
+        return None
+    return x[start:stop]
 
 
 def driver(function, stamp):
@@ -139,15 +175,8 @@ def build(stamp):
 
     def pointwise(loss, factor, logits, labels, weights, upstream, values, gradient, hessian):
         """Value, gradient and second derivative of every logit."""
-        for i in range(logits.size):
-            value, slope, bend = pointwise_kernel(loss, *logit_and_label(logits, labels, i))
-            scale = row_scale(factor, weights, upstream, i)
-            if values is not None:
-                values[i] = weighted(weights, i, value)
-            if gradient is not None:
-                gradient[i] = mass_times(scale, slope)
-            if hessian is not None:
-                hessian[i] = mass_times(scale, bend)
+        arguments = (loss, factor, logits, labels, weights, upstream, values, gradient, hessian)
+        for_each(logits.size, element, arguments)
 
     def pointwise_in_labels(loss, factor, logits, labels, weights, upstream, values, gradient):
         """Value, and derivative in the label, of every logit."""
@@ -169,63 +198,34 @@ def build(stamp):
     def hard_rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
         """Value and gradient of rows whose unlabelled classes pay nothing, by their integer labels.
 
-        With the odds r = Σ_{k≠y} exp(z_k - z_y) against the label, a row has log p_y = -log(1 + r),
-        p_y = 1/(1 + r) and 1 - p_y = r/(1 + r); the gradient is (1 - p_y) F' for the label and
-        -p_k F' elsewhere: one kernel call a row, and one multiplication a class.  Returns how many
-        rows have exponentials too close to overflow or underflow, or nan; ``rows`` can do those.
+        The gradient is (1 - p_y) F' for the label and -p_k F' elsewhere: one kernel call a row, and
+        one multiplication a class.  Returns how many rows have odds too close to overflow, or nan;
+        ``rows`` can do those.
         """
         n = logits.shape[1]
+        if n == 2:
+            arguments = (loss, class_weight, factor, flat(logits), labels, weights, upstream, values, flat(gradient))
+            for_each(logits.shape[0], pair_of_logits, arguments)
+            return 0
         block = BLOCK // n if n < LONG else 1
-        exponentials = np.empty((block, n))
-        odds, unit, of_label, of_others = np.empty(block), np.empty(block), np.empty(block), np.empty(block)
+        e = np.empty((block, n))
+        unit, unit_low, odds, odds_low = np.empty(block), np.empty(block), np.empty(block), np.empty(block)
+        of_label, of_others = np.empty(block), np.empty(block)
         strange = 0
         for first in range(0, logits.shape[0], block):
-            z, y = logits[first : first + block], labels[first : first + block]
-            rows = y.size
-            e = exponentials[:rows]
-            if n == 2:
-                for r in range(rows):
-                    a, b = z[r, 0], z[r, 1]
-                    odds[r], unit[r] = exp_difference(loss, b if y[r] == 0 else a, a if y[r] == 0 else b), 1.0
-            else:
-                fill_exponentials(loss, z, y, e)
-                for r in range(rows):
-                    unit[r] = 1.0 / e[r, y[r]]
-                    e[r, y[r]] = 0.0
-                for r in range(rows):
-                    odds[r] = total(loss, e[r]) * unit[r]
-            if values is not None:
-                block_values = values[first : first + block]
+            last = min(first + block, logits.shape[0])
+            z, y, rows = logits[first:last], labels[first:last], last - first
+            odds_against(loss, z, y, e[:rows], unit, unit_low, odds, odds_low)
             for r in range(rows):
                 strange += 0 if 1e-140 < unit[r] < 1e140 and odds[r] < 1e140 * unit[r] else 1
-                q = share_of_one(odds[r])
-                c = odds[r] * q
-                value, slope, _ = classwise(loss, -log1p_parts(loss, odds[r])[0], q, c, 1.0, n)
-                w = per_class(class_weight, y[r])
-                scale = row_scale(factor, weights, upstream, first + r)
-                of_label[r] = mass_times(scale, mass_times(w, c * slope))
-                of_others[r] = -mass_times(scale, mass_times(w, slope)) * (q * unit[r])
-                if values is not None:
-                    block_values[r] = weighted(weights, first + r, mass_times(w, value))
+            row_weights, row_upstream = part(weights, first, last), part(upstream, first, last)
+            arguments = (n, loss, class_weight, factor, y, row_weights, row_upstream, odds, odds_low, unit, of_label)
+            for_each(rows, row_by_odds, (*arguments, of_others, part(values, first, last)))
             if gradient is not None:
-                g = gradient[first : first + block]
-                if n == 2:
-                    for r in range(rows):
-                        g[r, 0] = -of_label[r] if y[r] == 1 else of_label[r]
-                        g[r, 1] = of_label[r] if y[r] == 1 else -of_label[r]
-                elif n >= LONG:
-                    for r in range(rows):
-                        for k in range(n):
-                            g[r, k] = e[r, k] * of_others[r]
-                        g[r, y[r]] = of_label[r]
-                else:  # short loops of doubles, then one long loop that converts them
-                    for r in range(rows):
-                        for k in range(n):
-                            e[r, k] *= of_others[r]
-                        e[r, y[r]] = of_label[r]
-                    flat, from_flat = g.reshape(g.size), e.reshape(e.size)
-                    for k in range(g.size):
-                        flat[k] = from_flat[k]
+                g = gradient[first:last]
+                scale_rows(e[:rows], of_others, g)
+                for r in range(rows):
+                    g[r, y[r]] = of_label[r]
         return strange
 
     def rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient, hessian):
@@ -388,7 +388,8 @@ def build(stamp):
 
     def sum_of(values):
         """Return Σ values, rounded about once, in an order that threads do not change."""
-        return sum_compensated(values)
+        total, low = lane_sums(values)
+        return total + low if low == low else total  # an infinite sum has no error term
 
     functions = {name: f for name, f in locals().items() if name != "stamp"}
     return SimpleNamespace(**{name: driver(f, stamp) for name, f in functions.items()})

@@ -44,6 +44,19 @@ def _with_short_functions(method):
     return FunctionType(method.__code__, names, method.__name__, method.__defaults__)
 
 
+def by_precision(short_function):
+    """Give a function of a loss and numbers a second body, for the loss that is a ``Single``."""
+
+    def decorate(function):
+        @overload(function, jit_options={"error_model": "numpy", "forceinline": True}, strict=False)
+        def _(loss, *arguments):
+            return short_function if loss.instance_class is Single else function
+
+        return function
+
+    return decorate
+
+
 def pointwise(self, z, y):
     """Return (ℓ, ℓ', ℓ'') of a pointwise loss at the logit z and label y."""
     return self.kernel(z, y)

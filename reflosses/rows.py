@@ -20,35 +20,36 @@ from numba import njit
 from numba.extending import overload
 
 from . import single, special
-from .dispatch import Single, classwise
-from .special import fma, inline, lane_sums, mass_times, two_sum
+from .dispatch import by_precision, classwise
+from .special import fma, inline, mass_times, two_sum
+from .vectors import lane_sums
 
 SHORT = 32  # sums of fewer terms are quicker in order than in vectors
 LONG = 256  # rows of this many classes or more are worked on one at a time
 
 
+@by_precision(lambda loss, a, b: single.exp(np.float64(a) - np.float64(b)))
 def exp_difference(loss, a, b):
     """Return exp(a - b) for two logits, as exactly as the loss's precision asks."""
     return special.exp_sum(*two_sum(np.float64(a), -np.float64(b)))
 
 
-@overload(exp_difference, jit_options={"error_model": "numpy", "forceinline": True})
-def _(loss, a, b):
-    if loss.instance_class is Single:
-        return lambda loss, a, b: single.exp(np.float64(a) - np.float64(b))
-    return lambda loss, a, b: special.exp_sum(*two_sum(np.float64(a), -np.float64(b)))
+@by_precision(lambda loss, a, b: (a - b, 0.0))
+def margin(loss, a, b):
+    """Return a - b as high + low, as exactly as the loss's precision asks."""
+    return two_sum(a, -b)
 
 
-def log1p_parts(loss, x):
-    """Return log(1 + x) as high + low, as exactly as the loss's precision asks."""
-    return special.log1p_parts(x, 0.0)
+@by_precision(lambda loss, high, low: single.logistic(high, low))
+def logistic(loss, high, low):
+    """Return σ(x), σ(-x) and log(1 + exp(-|x|)), as exactly as the loss's precision asks."""
+    return special.logistic(high, low)
 
 
-@overload(log1p_parts, jit_options={"error_model": "numpy", "forceinline": True})
-def _(loss, x):
-    if loss.instance_class is Single:
-        return lambda loss, x: (single.log1p(x), 0.0)
-    return lambda loss, x: special.log1p_parts(x, 0.0)
+@by_precision(lambda loss, x, low: (single.log1p(x), 0.0))
+def log1p_parts(loss, x, low):
+    """Return log(1 + x + low) as high + low, as exactly as the loss's precision asks."""
+    return special.log1p_parts(x, low)
 
 
 def label(labels, row, k):
@@ -72,44 +73,35 @@ def per_class(class_weight, k):
 
 
 @njit(error_model="numpy", fastmath={"reassoc", "nsz"}, forceinline=True)
-def _sum_in_vectors(x):
+def _sum_in_any_order(x):
     total = 0.0
     for k in range(x.size):
         total += x[k]
     return total
 
 
-@inline
-def _sum_plain(x):
-    """Return Σ x; a float32's worth of digits does not see the order."""
+def _sum_plain(loss, x):
+    """Return (Σ x, 0); a float32's worth of digits does not see the order."""
     if x.size >= SHORT:
-        return _sum_in_vectors(x)
+        return _sum_in_any_order(x), 0.0
     total = 0.0
     for k in range(x.size):
         total += x[k]
-    return total
+    return total, 0.0
+
+
+@by_precision(_sum_plain)
+def total_parts(loss, x):
+    """Return Σ x as high + low, as exactly as the loss's precision asks."""
+    total, low = lane_sums(x)
+    return total, low if low == low else 0.0  # an infinite sum has no error term
 
 
 @inline
-def sum_compensated(x):
-    """Return Σ x as if added with twice the digits, then rounded (Ogita, Rump, Oishi 2005)."""
-    n = x.size
-    total, low = lane_sums(x)
-    for k in range(n - n % 8, n):
-        total, error = two_sum(total, x[k])
-        low += error
-    return total + low if low == low else total  # an infinite sum has no error term
-
-
 def total(loss, x):
-    """Return Σ x, as exactly as the loss's precision asks."""
-    return sum_compensated(x)
-
-
-@overload(total, jit_options={"error_model": "numpy", "forceinline": True})
-def _(loss, x):
-    function = _sum_plain if loss.instance_class is Single else sum_compensated
-    return lambda loss, x: function(x)
+    """Return Σ x, rounded."""
+    high, low = total_parts(loss, x)
+    return high + low
 
 
 @inline
@@ -123,9 +115,10 @@ def total_without(loss, x, k):
 
 
 @inline
-def share_of_one(rest):
+def share_of_one(rest, rest_low):
     """Return 1/(1 + rest), rounded about once."""
     s, low = two_sum(1.0, rest)
+    low += rest_low
     r = 1.0 / s
     return fma(r, fma(-r, s, 1.0) - r * low, r)
 
@@ -165,8 +158,8 @@ def softmax_row(loss, z, u, q, c):
     rest = total_without(loss, q, m)
     if not (largest > -math.inf and rest < math.inf):
         return -1
-    log_total, log_low = log1p_parts(loss, rest)
-    share = share_of_one(rest)
+    log_total, log_low = log1p_parts(loss, rest, 0.0)
+    share = share_of_one(rest, 0.0)
     for k in range(n):
         q[k] *= share
         c[k] = 1.0 - q[k]

@@ -31,7 +31,6 @@ import struct
 
 from llvmlite import ir
 from numba import config, njit, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 inline = njit(error_model="numpy", fastmath=False, forceinline=True)
@@ -40,6 +39,7 @@ LOG2_E = math.log2(math.e)
 LN2_HIGH = float.fromhex("0x1.62e42fefa3800p-1")  # 42 bits: n * LN2_HIGH is exact for |n| < 2^11
 LN2_LOW = float.fromhex("0x1.ef35793c76730p-45")
 MAGIC = 1.5 * 2.0**52  # x + MAGIC holds round(x) in the lowest bits of its significand
+MAGIC_128 = MAGIC + 128.0  # the same with round(x) + 128
 SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
 
 EXP_OVERFLOW = 709.782712893384  # the largest x whose exponential is finite
@@ -121,61 +121,9 @@ def bits_to_float(typing_context, n):
     return types.float64(types.int64), emit
 
 
-@intrinsic
-def lane_sums(typing_context, x):
-    """Return Σ of the first n - n % 8 entries of x as (sum, error), as if added with twice the digits.
-
-    Eight partial sums and their exact errors stay in vector registers.  LLVM does not find this
-    form by itself: an error term forbids it to reorder a sum, so the order is spelled out.
-    """
-
-    from numba.np import arrayobj  # imports SciPy, which only a compiler needs
-
-    def emit(context, builder, signature, arguments):
-        (array_type,) = signature.args
-        array = arrayobj.make_array(array_type)(context, builder, arguments[0])
-        count = builder.udiv(builder.extract_value(array.shape, 0), ir.Constant(ir.IntType(64), 8))
-        vector = ir.VectorType(ir.DoubleType(), 8)
-        zero = ir.Constant(vector, [ir.Constant(ir.DoubleType(), 0.0)] * 8)
-        sums = cgutils.alloca_once_value(builder, zero)
-        errors = cgutils.alloca_once_value(builder, zero)
-
-        def two_sum(a, b):
-            s = builder.fadd(a, b)
-            c = builder.fsub(s, a)
-            return s, builder.fadd(builder.fsub(a, builder.fsub(s, c)), builder.fsub(b, c))
-
-        start = builder.bitcast(array.data, vector.as_pointer())
-        with cgutils.for_range(builder, count) as loop:
-            entries = builder.load(builder.gep(start, [loop.index]), align=8)
-            s, error = two_sum(builder.load(sums), entries)
-            builder.store(s, sums)
-            builder.store(builder.fadd(builder.load(errors), error), errors)
-        s, low = builder.load(sums), builder.load(errors)
-        for half in (4, 2, 1):
-            masks = [ir.Constant(ir.VectorType(ir.IntType(32), half), list(range(k, k + half))) for k in (0, half)]
-            (s_left, s_right), (low_left, low_right) = (
-                [builder.shuffle_vector(x, x, mask) for mask in masks] for x in (s, low)
-            )
-            s, error = two_sum(s_left, s_right)
-            low = builder.fadd(builder.fadd(low_left, low_right), error)
-        index = ir.Constant(ir.IntType(32), 0)
-        pair = [builder.extract_element(x, index) for x in (s, low)]
-        return context.make_tuple(builder, signature.return_type, pair)
-
-    return types.UniTuple(types.float64, 2)(x), emit
-
-
 if config.DISABLE_JIT:
     fma = ctypes.CDLL(ctypes.util.find_library("m")).fma
     fma.restype, fma.argtypes = ctypes.c_double, [ctypes.c_double] * 3
-
-    def lane_sums(x):
-        total, low = 0.0, 0.0
-        for entry in x[: len(x) - len(x) % 8]:
-            total, error = two_sum(total, entry)
-            low += error
-        return total, low
 
     def float_to_bits(x):
         return struct.unpack("<q", struct.pack("<d", x))[0]
@@ -216,10 +164,10 @@ def mass_times(mass, x):
 
 
 @inline
-def _reduce(high, low):
-    """Write high + low = n log 2 + f + g with |f| <= log(2)/2; return n's bits, f and g."""
-    shifted = fma(high, LOG2_E, MAGIC)
-    n = shifted - MAGIC
+def _reduce(high, low, magic):
+    """Write high + low = n log 2 + f + g with |f| <= log(2)/2; return n + magic, f and g."""
+    shifted = fma(high, LOG2_E, magic)
+    n = shifted - magic
     f, g = fast_two_sum(fma(n, -LN2_HIGH, high), fma(n, -LN2_LOW, low))
     return shifted, f, g
 
@@ -236,52 +184,62 @@ def _exp_tail(f):
 
 
 @inline
-def _scale(x, shifted):
-    """Return 2^(n+s) as bits to add to an exponent and 2^-s, so that subnormals round once."""
-    deep = x < -700.0
-    shifted = shifted + 128.0 if deep else shifted
-    return float_to_bits(shifted) << 52, 2.0**-128 if deep else 1.0
-
-
-@inline
-def _exp_limits(x, result):
-    """Return exp(x) beyond the range of the polynomial, nan for nan, else the result."""
-    result = result if x <= EXP_OVERFLOW else x * math.inf
+def _limited(x, result):
+    """Return 0 where exp(x) is no longer a number above 0, nan for nan, else the result."""
+    result = result if x == x else x
     return 0.0 if x < EXP_UNDERFLOW else result
 
 
 @inline
-def exp_sum(high, low):
-    """Return exp(high + low), |low| <= ulp(high).  Worst error 0.8 ulp."""
-    shifted, f, g = _reduce(high, low)
+def _times_power(x, shifted):
+    """Return x·2^n as x·2^(n+128)·2^-128, so that subnormal results round once."""
+    return bits_to_float(float_to_bits(x) + (float_to_bits(shifted) << 52)) * 2.0**-128
+
+
+@inline
+def _exp_reduced(high, low, magic):
+    """Write exp(high + low) = 2^n e; return n + magic, and e."""
+    shifted, f, g = _reduce(high, low, magic)
     one_f, error = fast_two_sum(1.0, f)
-    f2 = f * f
-    result = one_f + (error + (g + f2 * fma(f, _exp_tail(f), 0.5)))
-    power, unscale = _scale(high, shifted)
-    return _exp_limits(high, bits_to_float(float_to_bits(result) + power) * unscale)
+    return shifted, one_f + (error + fma(f * f, fma(f, _exp_tail(f), 0.5), g))
+
+
+@inline
+def exp_sum(high, low):
+    """Return exp(high + low), |low| <= ulp(high); a high beyond 600 counts as 600.  Worst error 0.8 ulp."""
+    low = 0.0 if high > 600.0 else low  # an infinite sum has no error term
+    high = 600.0 if high > 600.0 else high
+    shifted, e = _exp_reduced(high, low, MAGIC_128)
+    return _limited(high, _times_power(e, shifted))
+
+
+@inline
+def exp_within(x):
+    """Return exp(x) for |x| <= 700, and anything beyond.  Worst error 0.8 ulp."""
+    shifted, e = _exp_reduced(x, 0.0, MAGIC)
+    return bits_to_float(float_to_bits(e) + (float_to_bits(shifted) << 52))
 
 
 @inline
 def exp(x):
     """Return exp(x).  Worst error 0.8 ulp."""
-    return exp_sum(x, 0.0)
+    shifted, e = _exp_reduced(x, 0.0, MAGIC_128)
+    large = x > 600.0
+    result = _limited(x, _times_power(e, shifted - 256.0 if large else shifted) * (2.0**256 if large else 1.0))
+    return result if not x > EXP_OVERFLOW else math.inf
 
 
 @inline
 def exp_parts(x):
-    """Return exp(x) for x <= 0 as high + low, relative error below 2^-57 where normal."""
-    shifted, f, g = _reduce(x, 0.0)
+    """Return exp(x) for x <= 600 as high + low, relative error below 2^-57 where normal."""
+    shifted, f, g = _reduce(x, 0.0, MAGIC_128)
     one_f, error = fast_two_sum(1.0, f)
     f2 = f * f
     head, head_error = fast_two_sum(one_f, 0.5 * f2)
     f2_error = 0.5 * fma(f, f, -f2)
     rest = (error + head_error) + (fma(f, g, g) + f2_error) + f2 * (f * _exp_tail(f))
     high, low = fast_two_sum(head, rest)
-    power, unscale = _scale(x, shifted)
-    scale = bits_to_float(float_to_bits(1.0) + power)
-    high = _exp_limits(x, (high * scale) * unscale)
-    low = 0.0 if x < -700.0 else low * scale
-    return high, low
+    return _limited(x, _times_power(high, shifted)), _limited(x, low * _times_power(1.0, shifted))
 
 
 # ---- logarithm ----------------------------------------------------------------------------
@@ -301,7 +259,7 @@ def log1p_parts(x, low):
     reciprocal = 1.0 / divisor
     q = f * reciprocal
     q_low = (fma(-q, divisor, f) + (g - q * fma(0.5, g, divisor_low))) * reciprocal
-    w = 0.25 * (q * q)
+    w = (0.5 * q) * (0.5 * q)
     a0, a1, a2, a3, a4, a5, a6, a7 = LOG_TAIL
     w2 = w * w
     series = fma(w2 * w2, fma(w2, fma(w, a7, a6), fma(w, a5, a4)), fma(w2, fma(w, a3, a2), fma(w, a1, a0)))
@@ -326,7 +284,7 @@ def _log1p_unit_parts(x, low):
     reciprocal = 1.0 / divisor
     q = x * reciprocal
     q_low = (fma(-q, divisor, x) + (low - q * fma(0.5, low, divisor_low))) * reciprocal
-    w = 0.25 * (q * q)
+    w = (0.5 * q) * (0.5 * q)
     a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12 = LOG_UNIT_TAIL
     w2 = w * w
     w4 = w2 * w2
@@ -341,22 +299,31 @@ def _log1p_unit_parts(x, low):
 
 
 @inline
-def expit(x):
-    """Return σ(x) = 1/(1 + exp(-x)).  Worst error 1.5 ulp."""
-    e = exp(-abs(x))
+def logistic(high, low):
+    """Return σ(x), σ(-x) and log(1 + exp(-|x|)) of x = high + low.  Worst errors 1.5 ulp."""
+    above = high >= 0.0
+    e = exp_sum(-abs(high), -low if above else low)
+    tail, _ = _log1p_unit_parts(e, 0.0)
     s, s_low = fast_two_sum(1.0, e)
     r = 1.0 / s
     r = fma(r, fma(-r, s, 1.0) - r * s_low, r)
     q = e * r
     q = fma(r, fma(-q, s, e) - q * s_low, q)
-    return r if x >= 0.0 else q
+    return r if above else q, q if above else r, tail
+
+
+@inline
+def expit(x):
+    """Return σ(x) = 1/(1 + exp(-x)).  Worst error 1.5 ulp."""
+    p, _, _ = logistic(x, 0.0)
+    return p
 
 
 @inline
 def softplus_tail(x):
     """Return log(1 + exp(-|x|)), what softplus has beyond max(x, 0).  Worst error 1.5 ulp."""
-    high, _ = _log1p_unit_parts(exp(-abs(x)), 0.0)
-    return high
+    _, _, tail = logistic(x, 0.0)
+    return tail
 
 
 @inline
