@@ -267,10 +267,15 @@ class _Call:
         if not prepared.rows:
             self.run(prepared.drivers.pointwise, values, gradient, hessian)
         elif hessian is None and prepared.sparse and self.labels.ndim == 1:
-            if sum(self.run(prepared.drivers.hard_rows, values, gradient)):
+            if sum(self.run(self.hard_driver(), values, gradient)):
                 self.mend(values, gradient)
         else:
             self.run(prepared.drivers.rows, values, gradient, hessian)
+
+    def hard_driver(self):
+        """Return the driver of rows with integer labels whose other classes pay nothing."""
+        drivers = self.prepared.drivers
+        return drivers.hard_pairs if self.classes == 2 else drivers.hard_rows
 
     def derive_in_labels(self, wrt, values, gradient):
         """Fill value, unless it is ``None``, and the gradient with respect to the labels."""
@@ -338,12 +343,13 @@ class _Plan(NamedTuple):
     dimensions: int  # of the logits
     classes: int | None  # that the loss has weights for
     check: Any  # (labels, bound) -> first illegal index
-    bound: Any
+    bound: Any  # of the labels; None for the number of classes
     legal: tuple  # what the check may answer
     driver: Any
     shared: tuple
 
 
+PAIR = (2,)  # the end of a shape that has a driver of its own
 _plans: dict = {}
 
 
@@ -356,32 +362,36 @@ def _plain(wanted, loss, logits, labels, outs):
     """
     if type(logits) is not np.ndarray or type(labels) is not np.ndarray:
         return None
-    dtype = logits.dtype
+    dtype, shape = logits.dtype, logits.shape
     try:
-        plan = _plans.get((wanted, type(loss), loss, dtype, labels.dtype))
+        plan = _plans.get((wanted, type(loss), loss, dtype, labels.dtype, shape[-1:] == PAIR))
     except TypeError:  # an array among the parameters
         return None
-    shape = logits.shape
-    rows = len(shape) == 2
-    batch = shape[:1] if rows else shape
-    if plan is None or labels.shape != batch or len(shape) != plan.dimensions or not 0 < logits.size < threads.SERIAL:
+    if plan is None:
         return None
-    if plan.classes not in (None, shape[-1]) or not (logits.flags.carray and labels.flags.carray):
+    dimensions, classes, check, bound, legal, driver, shared = plan
+    batch = shape[:1] if dimensions == 2 else shape
+    if labels.shape != batch or len(shape) != dimensions or not 0 < logits.size < threads.SERIAL:
         return None
-    if plan.check(labels, shape[1] if rows else plan.bound) not in plan.legal:
+    if (classes is not None and classes != shape[1]) or not (logits.flags.carray and labels.flags.carray):
+        return None
+    if check(labels, shape[1] if bound is None else bound) not in legal:
         return None  # the long way says what is wrong
     results: list = [None, None, None]
-    for k, out in zip(wanted, outs, strict=True):
-        expected = batch if k == 0 else shape
+    for k, out in zip(wanted, outs):
+        expected = shape if k else batch
         if out is None:
             results[k] = np.empty(expected, dtype)
         elif type(out) is np.ndarray and out.shape == expected and out.dtype is dtype and _apart(out, logits, labels):
             results[k] = out
         else:
             return None
-    if plan.driver(*plan.shared, logits, labels, None, None, *results[: 2 if rows else 3]):
-        return None  # logits beyond the quick driver's range
-    return results
+    if dimensions == 2:
+        value, gradient, _ = results
+        strange = driver(*shared, logits, labels, None, None, value, gradient)
+    else:
+        strange = driver(*shared, logits, labels, None, None, *results)
+    return None if strange else results  # logits beyond the quick driver's range
 
 
 def _apart(out, logits, labels):
@@ -408,20 +418,20 @@ def _remember(wanted, call, loss, logits, labels, results):
     if prepared.rows:
         if not prepared.sparse or 2 in wanted or labels.dtype != np.int64 or (logits.ndim, labels.ndim) != (2, 1):
             return
-        check, bound, driver, results = drivers.first_illegal_class, 2, drivers.hard_rows, results[:2]
+        check, bound, driver, results = drivers.first_illegal_class, None, call.hard_driver(), results[:2]
         shared = (call.kernel, prepared.class_weight, 1.0)
     else:
         if labels.dtype != logits.dtype or logits.ndim != 1:
             return
         check, bound, driver = drivers.first_illegal_probability, prepared.binary, drivers.pointwise
         shared = (call.kernel, 1.0)
-    compiled_check = _compiled(check, labels, bound)
+    compiled_check = _compiled(check, labels, call.classes if bound is None else bound)
     compiled = _compiled(driver, *shared, logits, labels, None, None, *results)
     legal = (-1, -2) if call.kernel is prepared.double else (-1,)
     if compiled_check and compiled:
         classes = None if prepared.class_weight is None else prepared.class_weight.size
         plan = _Plan(logits.ndim, classes, compiled_check, bound, legal, compiled, shared)
-        _plans[wanted, type(loss), loss, logits.dtype, labels.dtype] = plan
+        _plans[wanted, type(loss), loss, logits.dtype, labels.dtype, logits.shape[-1:] == PAIR] = plan
 
 
 def _compiled(driver, *arguments):
@@ -456,7 +466,14 @@ def _pair(out, verb):
         return None, None
     if not isinstance(out, tuple) or len(out) != 2:
         raise ValueError(f"out of {verb} must be a tuple of two arrays")
-    if isinstance(out[0], np.ndarray) and isinstance(out[1], np.ndarray) and np.may_share_memory(*out):
+    first, second = out
+    if type(first) is type(second) is np.ndarray and first.base is None and second.base is None:
+        overlap = first is second  # each its own memory: the quick answer
+    else:
+        overlap = (
+            isinstance(first, np.ndarray) and isinstance(second, np.ndarray) and np.may_share_memory(first, second)
+        )
+    if overlap:
         raise ValueError(f"the two arrays in out of {verb} overlap")
     return out
 

@@ -126,35 +126,11 @@ def pair_of_logits(i, loss, class_weight, factor, logits, labels, weights, upstr
 
 
 @inline
-def row_by_odds(
-    r, n, loss, class_weight, factor, y, weights, upstream, odds, odds_low, unit, of_label, of_others, values
-):
-    """Turn a row's odds into its value, its label's derivative and what multiplies its other classes."""
-    q = share_of_one(odds[r], odds_low[r])
-    c = odds[r] * q
-    value, slope, _ = classwise(loss, -log1p_parts(loss, odds[r], odds_low[r])[0], q, c, 1.0, n)
-    w = per_class(class_weight, y[r])
-    scale = row_scale(factor, weights, upstream, r)
-    of_label[r] = mass_times(scale, mass_times(w, c * slope))
-    of_others[r] = -mass_times(scale, mass_times(w, slope)) * (q * unit[r])
-    if values is not None:
-        values[r] = weighted(weights, r, mass_times(w, value))
-
-
-@inline
 def flat(x):
     """Return the entries of x in a row, or None."""
     if x is None:
         return None
     return x.reshape(x.size)
-
-
-@inline
-def part(x, start, stop):
-    """Return x[start:stop], or None."""
-    if x is None:
-        return None
-    return x[start:stop]
 
 
 def driver(function, stamp):
@@ -195,6 +171,12 @@ def build(stamp):
             for k in range(len(slopes)):
                 gradient[i, k] = mass_times(scale, slopes[k])
 
+    def hard_pairs(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
+        """Value and gradient of rows of two logits, for losses as in ``hard_rows``."""
+        arguments = (loss, class_weight, factor, flat(logits), labels, weights, upstream, values, flat(gradient))
+        for_each(logits.shape[0], pair_of_logits, arguments)
+        return 0
+
     def hard_rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
         """Value and gradient of rows whose unlabelled classes pay nothing, by their integer labels.
 
@@ -203,24 +185,28 @@ def build(stamp):
         ``rows`` can do those.
         """
         n = logits.shape[1]
-        if n == 2:
-            arguments = (loss, class_weight, factor, flat(logits), labels, weights, upstream, values, flat(gradient))
-            for_each(logits.shape[0], pair_of_logits, arguments)
-            return 0
         block = BLOCK // n if n < LONG else 1
         e = np.empty((block, n))
-        unit, unit_low, odds, odds_low = np.empty(block), np.empty(block), np.empty(block), np.empty(block)
-        of_label, of_others = np.empty(block), np.empty(block)
+        unit, odds, odds_low, of_label, of_others = np.empty((5, block))
         strange = 0
         for first in range(0, logits.shape[0], block):
             last = min(first + block, logits.shape[0])
             z, y, rows = logits[first:last], labels[first:last], last - first
-            odds_against(loss, z, y, e[:rows], unit, unit_low, odds, odds_low)
+            odds_against(loss, z, y, e[:rows], unit, odds, odds_low)
             for r in range(rows):
                 strange += 0 if 1e-140 < unit[r] < 1e140 and odds[r] < 1e140 * unit[r] else 1
-            row_weights, row_upstream = part(weights, first, last), part(upstream, first, last)
-            arguments = (n, loss, class_weight, factor, y, row_weights, row_upstream, odds, odds_low, unit, of_label)
-            for_each(rows, row_by_odds, (*arguments, of_others, part(values, first, last)))
+            if values is not None:
+                block_values = values[first:last]
+            for r in range(rows):
+                q = share_of_one(odds[r], odds_low[r])
+                c = odds[r] * q
+                value, slope, _ = classwise(loss, -log1p_parts(loss, odds[r], odds_low[r])[0], q, c, 1.0, n)
+                w = per_class(class_weight, y[r])
+                scale = row_scale(factor, weights, upstream, first + r)
+                of_label[r] = mass_times(scale, mass_times(w, c * slope))
+                of_others[r] = -mass_times(scale, mass_times(w, slope)) * (q * unit[r])
+                if values is not None:
+                    block_values[r] = weighted(weights, first + r, mass_times(w, value))
             if gradient is not None:
                 g = gradient[first:last]
                 scale_rows(e[:rows], of_others, g)

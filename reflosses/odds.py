@@ -9,6 +9,7 @@ spares every class a subtraction in twice the digits, and one long loop can run 
 """
 
 import numpy as np
+from numba import njit
 
 from . import single
 from .dispatch import by_precision
@@ -16,6 +17,7 @@ from .rows import LONG, exp_difference, total_parts
 from .special import exp_parts, exp_within, float_to_bits, fma, inline, two_sum
 from .vectors import row_sums
 
+spliced = njit(error_model="numpy", fastmath=False, inline="always")
 UNSHIFTED = 300.0  # up to here exponentials, their sums and their ratios neither overflow nor underflow
 TRANSPOSED = 64  # rows of fewer classes are summed eight at a time
 PIECE = 2048  # entries of a long row that are summed while they are in the L1 cache
@@ -39,19 +41,24 @@ def fill(loss, z, e):
     return largest <= float_to_bits(UNSHIFTED)
 
 
-@inline
-def shift(loss, z, label, e):
-    """Fill e with exp(z - z_y) if a logit of the row asks for it; return whether."""
-    largest = 0
-    for k in range(z.size):
-        bits = float_to_bits(abs(np.float64(z[k])))
-        largest = bits if bits > largest else largest
-    if largest <= float_to_bits(UNSHIFTED):
-        return False
-    for k in range(z.size):
-        e[k] = exp_difference(loss, z[k], z[label])
-    e[label] = 0.0
-    return True
+def _shift_nothing(loss, z, y, e, unit, odds, odds_low):
+    return None
+
+
+@by_precision(_shift_nothing)
+def shift(loss, z, y, e, unit, odds, odds_low):
+    """Do again, with exp(z - z_y), the rows in which a logit is too large for exp(z)."""
+    for r in range(z.shape[0]):
+        largest = 0
+        for k in range(z.shape[1]):
+            bits = float_to_bits(abs(np.float64(z[r, k])))
+            largest = bits if bits > largest else largest
+        if largest > float_to_bits(UNSHIFTED):
+            for k in range(z.shape[1]):
+                e[r, k] = exp_difference(loss, z[r, k], z[r, y[r]])
+            e[r, y[r]] = 0.0
+            odds[r], odds_low[r] = total_parts(loss, e[r])
+            unit[r] = 0.0
 
 
 @by_precision(lambda loss, x: (single.exp(x), 0.0))
@@ -60,62 +67,47 @@ def exponential(loss, x):
     return exp_parts(x)
 
 
-def _fill_sums_of_single(loss, e, sums, errors):
-    for r in range(e.shape[0]):
-        sums[r], errors[r] = total_parts(loss, e[r])
+def _add_sums_of_single(loss, e, n, sums, errors):
+    for r in range(e.size // n):
+        total, _ = total_parts(loss, e[r * n : (r + 1) * n])
+        sums[r] += total
 
 
-@by_precision(_fill_sums_of_single)
-def fill_sums(loss, e, sums, errors):
-    """Fill sums + errors with the sum of each row of e."""
-    if e.shape[1] < TRANSPOSED:
-        row_sums(e, sums, errors)
+@by_precision(_add_sums_of_single)
+def add_sums(loss, e, n, sums, errors):
+    """Add the sums of rows of n entries to sums + errors."""
+    if n < TRANSPOSED:
+        row_sums(e.reshape(e.size // n, n), sums, errors)
     else:
-        for r in range(e.shape[0]):
-            sums[r], errors[r] = total_parts(loss, e[r])
+        for r in range(e.size // n):
+            total, low = total_parts(loss, e[r * n : (r + 1) * n])
+            sums[r], error = two_sum(sums[r], total)
+            errors[r] += error + low
 
 
-@inline
-def sum_in_pieces(loss, z, label, e):
-    """Fill e with exp(z) of a long row, 0 for its label; return its sum, and whether every logit allows it."""
-    usual, total, low = True, 0.0, 0.0
-    for start in range(0, z.size, PIECE):
-        stop = min(start + PIECE, z.size)
-        piece = e[start:stop]
-        usual &= fill(loss, z[start:stop], piece)
-        if start <= label < stop:
-            piece[label - start] = 0.0
-        high, error = total_parts(loss, piece)
-        total, lost = two_sum(total, high)
-        low += error + lost
-    return total, low, usual
+@spliced
+def odds_against(loss, z, y, e, unit, odds, odds_low):
+    """Fill the odds, as high + low, and e · unit with exp(z - z_y) or, for the labels, 0.
 
-
-@inline
-def odds_against(loss, z, y, e, unit, unit_low, odds, odds_low):
-    """Fill the odds, as high + low, and e · unit with exp(z - z_y) or, for the labels, 0."""
+    The rows are a block of short ones or one long one, which is worked on in pieces.
+    """
     rows, n = z.shape
-    if n >= LONG:
-        usual = True
-        for r in range(rows):
-            odds[r], odds_low[r], here = sum_in_pieces(loss, z[r], y[r], e[r])
-            usual &= here
-    else:
-        usual = fill(loss, z.reshape(z.size), e.reshape(e.size))
-        for r in range(rows):
-            e[r, y[r]] = 0.0
-        fill_sums(loss, e, odds, odds_low)
+    logits, entries, usual = z.reshape(z.size), e.reshape(e.size), True
     for r in range(rows):
-        unit[r] = z[r, y[r]]
+        unit[r], odds[r], odds_low[r] = z[r, y[r]], 0.0, 0.0
+    for start in range(0, z.size, PIECE):
+        piece = entries[start : min(start + PIECE, z.size)]
+        usual &= fill(loss, logits[start : start + piece.size], piece)
+        for r in range(rows):
+            own = r * n + y[r] - start
+            if 0 <= own < piece.size:
+                piece[own] = 0.0
+        add_sums(loss, piece, min(n, piece.size), odds, odds_low)
     if not usual:
-        for r in range(rows):
-            if shift(loss, z[r], y[r], e[r]):
-                odds[r], odds_low[r] = total_parts(loss, e[r])
-                unit[r] = 0.0
-    for r in range(rows):
-        unit[r], unit_low[r] = exponential(loss, unit[r])
-    for r in range(rows):
-        total, own, reciprocal = odds[r], unit[r], 1.0 / unit[r]
-        quotient = total * reciprocal
-        odds_low[r] = (fma(-quotient, own, total) + (odds_low[r] - quotient * unit_low[r])) * reciprocal
+        shift(loss, z, y, e, unit, odds, odds_low)
+    for r in range(y.size):
+        own, low = exponential(loss, unit[r])
+        reciprocal = 1.0 / own
+        quotient = odds[r] * reciprocal
+        odds_low[r] = (fma(-quotient, own, odds[r]) + (odds_low[r] - quotient * low)) * reciprocal
         odds[r], unit[r] = quotient, reciprocal
