@@ -13,8 +13,8 @@ from numba import njit
 
 from . import single
 from .dispatch import by_precision
-from .rows import LONG, exp_difference, total_parts
-from .special import exp_parts, exp_within, float_to_bits, fma, inline, two_sum
+from .rows import exp_difference, total_parts
+from .special import exp_parts, exp_within, float_to_bits, fma, two_sum
 from .vectors import row_sums
 
 spliced = njit(error_model="numpy", fastmath=False, inline="always")

@@ -9,12 +9,12 @@ Numba's own ``prange`` starts faster (4 against about 20 microseconds), but its 
 kills the process on concurrent calls and its OpenMP layer does not survive a fork.
 """
 
+import ctypes
 import os
 import threading
+from contextlib import suppress
 from itertools import count
 from queue import SimpleQueue
-
-import numpy as np
 
 SERIAL = 100_000  # numbers to write below which waking a thread costs more than it saves
 CHUNKS_PER_THREAD = 4  # a slow or interrupted thread then holds up only a small part
@@ -39,14 +39,16 @@ def _available():
 
 _threads = int(os.environ.get("REFLOSSES_NUM_THREADS", 0)) or _available()
 _tasks: SimpleQueue = SimpleQueue()
-_helpers = 0
+_helpers: list = []
+_cores: set = set()  # where helpers may run now
 _lock = threading.Lock()
+_core_of_caller = getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
 
 
 def _forget():
     """A forked child has none of its parent's threads."""
-    global _tasks, _helpers, _lock
-    _tasks, _helpers, _lock = SimpleQueue(), 0, threading.Lock()
+    global _tasks, _helpers, _lock, _cores
+    _tasks, _helpers, _lock, _cores = SimpleQueue(), [], threading.Lock(), set()
 
 
 if hasattr(os, "register_at_fork"):
@@ -59,11 +61,25 @@ def _help(tasks):
 
 
 def _hire(helpers):
-    global _helpers
+    """See that there are enough helpers, none of them on the caller's core.
+
+    Linux likes to wake a thread where its waker runs, and leaves both there for milliseconds:
+    longer than most calls take.
+    """
+    global _cores
     with _lock:
-        while _helpers < helpers:
-            threading.Thread(target=_help, args=(_tasks,), name="reflosses", daemon=True).start()
-            _helpers += 1
+        fresh = len(_helpers) < helpers
+        while len(_helpers) < helpers:
+            _helpers.append(threading.Thread(target=_help, args=(_tasks,), name="reflosses", daemon=True))
+            _helpers[-1].start()
+        if _core_of_caller is None:
+            return
+        cores = os.sched_getaffinity(0) - {_core_of_caller()}
+        if cores and (fresh or cores != _cores):
+            _cores = cores
+            with suppress(OSError):  # where a sandbox forbids it, calls are merely slower
+                for helper in _helpers:
+                    os.sched_setaffinity(helper.native_id, cores)
 
 
 class _Job:
@@ -102,7 +118,7 @@ def run(driver, shared, arrays, size):
     chunks = min(_threads * CHUNKS_PER_THREAD, rows, size // (SERIAL // CHUNKS_PER_THREAD))
     if _threads == 1 or size < SERIAL or chunks < 2:
         return [driver(*shared, *arrays)]
-    bounds = np.linspace(0, rows, chunks + 1).astype(int).tolist()
+    bounds = [rows * chunk // chunks for chunk in range(chunks + 1)]
 
     def work(chunk):
         part = slice(bounds[chunk], bounds[chunk + 1])
