@@ -28,3 +28,13 @@ def _write_losses():
 
 
 _write_losses()
+
+
+def setup(app):
+    """Show the bars of an absolute value, which otherwise name a substitution."""
+
+    def escape(app, what, name, thing, options, lines):
+        if what == "class":
+            lines[:] = [line.replace("|", r"\|") for line in lines]
+
+    app.connect("autodoc-process-docstring", escape)

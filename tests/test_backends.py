@@ -68,6 +68,18 @@ def test_joblib(serial, backend):
     assert found == [serial[loss] for loss in USUAL]
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this platform lets nobody choose a thread's cores")
+def test_helpers_may_run_everywhere_but_on_the_callers_core():
+    everywhere = os.sched_getaffinity(0)
+    if len(everywhere) < 2:
+        pytest.skip("this process has one core")
+    reflosses.set_thread_count(2)
+    threads.run(lambda x: None, (), (np.zeros(LARGE),), LARGE)
+    for helper in threads._helpers:
+        cores = os.sched_getaffinity(helper.native_id)
+        assert cores < everywhere and len(cores) == len(everywhere) - 1
+
+
 def test_an_error_in_a_helper_reaches_the_caller():
     def driver(x):
         raise ZeroDivisionError("in a chunk")
