@@ -270,7 +270,8 @@ class _Call:
             if sum(self.run(self.hard_driver(), values, gradient)):
                 self.mend(values, gradient)
         else:
-            self.run(prepared.drivers.rows, values, gradient, hessian)
+            driver = prepared.drivers.short_rows if self.classes <= cpu.FEW else prepared.drivers.rows
+            self.run(driver, values, gradient, hessian)
 
     def hard_driver(self):
         """Return the driver of rows with integer labels whose other classes pay nothing."""

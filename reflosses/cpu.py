@@ -18,6 +18,13 @@ from types import SimpleNamespace
 import numpy as np
 from numba import config, njit
 
+from .columns import (
+    class_terms_columns,
+    gradient_columns,
+    hessian_diagonal_columns,
+    softmax_columns,
+    sums_of_columns,
+)
 from .dispatch import classwise, classwise_label, classwise_parameters, pointwise_label, pointwise_parameters
 from .dispatch import pointwise as pointwise_kernel
 from .odds import odds_against
@@ -41,6 +48,8 @@ from .rows import (
 from .special import inline, mass_times, two_sum
 from .vectors import for_each, lane_sums, scale_rows
 
+FEW = 32  # rows of up to this many classes are transposed, see columns.py
+TILE = 1024  # logits that a block of transposed rows holds
 BLOCK = 2048  # logits that a block of short rows holds; their exponentials stay in the L1 cache
 
 
@@ -187,7 +196,8 @@ def build(stamp):
         n = logits.shape[1]
         block = BLOCK // n if n < LONG else 1
         e = np.empty((block, n))
-        unit, odds, odds_low, of_label, of_others = np.empty((5, block))
+        unit, odds, odds_low = np.empty(block), np.empty(block), np.empty(block)
+        of_label, of_others = np.empty(block), np.empty(block)
         strange = 0
         for first in range(0, logits.shape[0], block):
             last = min(first + block, logits.shape[0])
@@ -235,6 +245,31 @@ def build(stamp):
                     hessian_diagonal_row(loss, m, q, c, f1, f2, scale, hessian[i])
                 else:
                     fill(hessian[i], mass_times(scale, math.nan))
+
+    def short_rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient, hessian):
+        """Value, gradient and Hessian diagonal of rows of few classes."""
+        n = logits.shape[1]
+        width = max(TILE // n, 1)
+        block = (n, width)  # arrays of one allocation would look like one to LLVM, and loops over two of them unsafe
+        u, q, c, f = np.empty(block), np.empty(block), np.empty(block), np.empty(block)
+        f1, f2, largest, rest = np.empty(block), np.empty(block), np.empty(width), np.empty(width)
+        low, log_total, log_low, scale = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
+        largest_class = np.empty(width, np.int64)
+        for first in range(0, logits.shape[0], width):
+            last = min(first + width, logits.shape[0])
+            z, y, m = logits[first:last], labels[first:last], largest_class[: last - first]
+            softmax_columns(loss, z, u, q, c, m, rest, low, largest, log_total, log_low)
+            class_terms_columns(loss, class_weight, y, low, u, q, c, f, f1, f2)
+            for r in range(m.size):
+                scale[r] = row_scale(factor, weights, upstream, first + r)
+            if values is not None:
+                sums_of_columns(loss, f, m.size, rest, low)
+                for r in range(m.size):
+                    values[first + r] = weighted(weights, first + r, rest[r] if m[r] >= 0 else math.nan)
+            if gradient is not None:
+                gradient_columns(loss, m, q, c, f1, scale, rest, low, gradient[first:last])
+            if hessian is not None:
+                hessian_diagonal_columns(loss, m, q, c, f1, f2, scale, largest, rest, low, hessian[first:last])
 
     def rows_hessian(loss, class_weight, factor, logits, labels, weights, upstream, hessian):
         """The full Hessian of every row."""

@@ -68,19 +68,21 @@ def exponential(loss, x):
 
 
 def _add_sums_of_single(loss, e, n, sums, errors):
-    for r in range(e.size // n):
-        total, _ = total_parts(loss, e[r * n : (r + 1) * n])
+    length = min(n, e.size)
+    for r in range(e.size // length):
+        total, _ = total_parts(loss, e[r * length : (r + 1) * length])
         sums[r] += total
 
 
 @by_precision(_add_sums_of_single)
 def add_sums(loss, e, n, sums, errors):
-    """Add the sums of rows of n entries to sums + errors."""
+    """Add the sums of rows of n entries, or of a piece of one such row, to sums + errors, which begin at 0."""
     if n < TRANSPOSED:
         row_sums(e.reshape(e.size // n, n), sums, errors)
     else:
-        for r in range(e.size // n):
-            total, low = total_parts(loss, e[r * n : (r + 1) * n])
+        length = min(n, e.size)
+        for r in range(e.size // length):
+            total, low = total_parts(loss, e[r * length : (r + 1) * length])
             sums[r], error = two_sum(sums[r], total)
             errors[r] += error + low
 
@@ -89,7 +91,7 @@ def add_sums(loss, e, n, sums, errors):
 def odds_against(loss, z, y, e, unit, odds, odds_low):
     """Fill the odds, as high + low, and e · unit with exp(z - z_y) or, for the labels, 0.
 
-    The rows are a block of short ones or one long one, which is worked on in pieces.
+    The rows are short ones of together at most PIECE entries, or one, which is worked on in pieces.
     """
     rows, n = z.shape
     logits, entries, usual = z.reshape(z.size), e.reshape(e.size), True
@@ -102,7 +104,7 @@ def odds_against(loss, z, y, e, unit, odds, odds_low):
             own = r * n + y[r] - start
             if 0 <= own < piece.size:
                 piece[own] = 0.0
-        add_sums(loss, piece, min(n, piece.size), odds, odds_low)
+        add_sums(loss, piece, n, odds, odds_low)
     if not usual:
         shift(loss, z, y, e, unit, odds, odds_low)
     for r in range(y.size):

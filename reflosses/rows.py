@@ -145,6 +145,29 @@ def argmax(z):
 
 
 @inline
+def softmax_entry(z, largest, e, share, log_total, log_low):
+    """Return u = log p, p and 1 - p of a class that is not the largest, from e = exp(z - largest)."""
+    q = e * share
+    difference, low = two_sum(np.float64(z), -np.float64(largest))
+    logarithm, error = two_sum(difference, -log_total)
+    u = logarithm + (error + (low - log_low)) if difference > -math.inf else difference
+    return u, q, 1.0 - q
+
+
+@inline
+def gradient_entry(q, c, f1, without):
+    """Return ∂ℓ/∂z of a class; ``without`` is Σ F' over the others."""
+    return f1 * c - q * without
+
+
+@inline
+def hessian_entry(q, c, f2, without, slopes):
+    """Return ∂²ℓ/∂z² of a class; ``without`` is Σ F'' over the others and ``slopes`` Σ F' over all."""
+    bend = f2 * c * c + q * q * without
+    return bend - slopes * (q * c)
+
+
+@inline
 def softmax_row(loss, z, u, q, c):
     """Fill u = log p, q = p and c = 1 - p of one row; return its largest class, or -1 for nan.
 
@@ -161,11 +184,7 @@ def softmax_row(loss, z, u, q, c):
     log_total, log_low = log1p_parts(loss, rest, 0.0)
     share = share_of_one(rest, 0.0)
     for k in range(n):
-        q[k] *= share
-        c[k] = 1.0 - q[k]
-        difference, low = two_sum(np.float64(z[k]), -np.float64(largest))
-        logarithm, error = two_sum(difference, -log_total)
-        u[k] = logarithm + (error + (low - log_low)) if difference > -math.inf else difference
+        u[k], q[k], c[k] = softmax_entry(z[k], largest, q[k], share, log_total, log_low)
     u[m], q[m], c[m] = -log_total, share, rest * share
     return m
 
@@ -188,7 +207,7 @@ def gradient_row(loss, m, q, c, f1, scale, out):
     everything = others + f1[m]
     for j in range(n):
         without_j = others if j == m else everything - f1[j]
-        out[j] = mass_times(scale, f1[j] * c[j] - q[j] * without_j)
+        out[j] = mass_times(scale, gradient_entry(q[j], c[j], f1[j], without_j))
 
 
 @inline
@@ -200,8 +219,7 @@ def hessian_diagonal_row(loss, m, q, c, f1, f2, scale, out):
     everything = others + f2[m]
     for j in range(n):
         without_j = others if j == m else everything - f2[j]
-        bend = f2[j] * c[j] * c[j] + q[j] * q[j] * without_j
-        out[j] = mass_times(scale, bend - slopes * (q[j] * c[j]))
+        out[j] = mass_times(scale, hessian_entry(q[j], c[j], f2[j], without_j, slopes))
 
 
 @inline

@@ -181,7 +181,7 @@ def test_loops_are_packed_arithmetic(loss, dtype):
         name = "hard_rows"
         drivers.hard_rows(kernel, None, 1.0, logits, labels, None, None, values, gradient)
     else:
-        name = "rows"
-        drivers.rows(kernel, None, 1.0, logits, labels, None, None, values, gradient, None)
+        name = "short_rows"
+        drivers.short_rows(kernel, None, 1.0, logits, labels, None, None, values, gradient, None)
     (code,) = getattr(drivers, name).inspect_asm().values()
     assert len(re.findall(pattern, code)) >= 8  # an exponential alone has as many

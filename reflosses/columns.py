@@ -1,0 +1,128 @@
+"""Blocks of rows of few classes, transposed: what ``rows`` does, for many rows at a time.
+
+Short loops over classes waste a vector processor; here every inner loop runs over rows.  A block
+lies in arrays [class, row], and what a row has one of in arrays [row].
+"""
+
+import math
+
+from .dispatch import by_precision, classwise
+from .rows import (
+    exp_difference,
+    gradient_entry,
+    hessian_entry,
+    label,
+    log1p_parts,
+    per_class,
+    share_of_one,
+    softmax_entry,
+)
+from .special import inline, mass_times, two_sum
+
+
+@by_precision(lambda loss, total, low, x: (total + x, 0.0))
+def add(loss, total, low, x):
+    """Return total + low + x as high + low, as exactly as the loss's precision asks."""
+    total, error = two_sum(total, x)
+    return total, low + error
+
+
+@inline
+def close_sums(rows, total, low):
+    """Round the sums of a block; an infinite one has no error term."""
+    for r in range(rows):
+        total[r] += low[r] if low[r] == low[r] else 0.0
+
+
+@inline
+def sums_of_columns(loss, x, rows, total, low):
+    """Fill Σ_k x[k, r]."""
+    for r in range(rows):
+        total[r], low[r] = 0.0, 0.0
+    for k in range(x.shape[0]):
+        for r in range(rows):
+            total[r], low[r] = add(loss, total[r], low[r], x[k, r])
+    close_sums(rows, total, low)
+
+
+@inline
+def sums_without(loss, x, m, total, low):
+    """Fill Σ_k x[k, r] without k = m[r]."""
+    for r in range(m.size):
+        total[r], low[r] = 0.0, 0.0
+    for k in range(x.shape[0]):
+        for r in range(m.size):
+            total[r], low[r] = add(loss, total[r], low[r], 0.0 if m[r] == k else x[k, r])
+    close_sums(m.size, total, low)
+
+
+@inline
+def softmax_columns(loss, z, u, q, c, m, rest, low, largest, log_total, log_low):
+    """Fill u = log p, q = p, c = 1 - p and the largest classes m, -1 for rows of nan."""
+    n, rows = z.shape[1], m.size
+    for k in range(n):
+        for r in range(rows):
+            u[k, r] = z[r, k]
+    for r in range(rows):
+        largest[r], m[r] = u[0, r], 0
+    for k in range(1, n):
+        for r in range(rows):
+            greater = u[k, r] > largest[r]
+            largest[r] = u[k, r] if greater else largest[r]
+            m[r] = k if greater else m[r]
+    for k in range(n):
+        for r in range(rows):
+            q[k, r] = exp_difference(loss, u[k, r], largest[r])
+    sums_without(loss, q, m, rest, low)
+    for r in range(rows):
+        log_total[r], log_low[r] = log1p_parts(loss, rest[r], 0.0)
+        low[r] = share_of_one(rest[r], 0.0)
+    for k in range(n):
+        for r in range(rows):
+            entry, p, not_p = softmax_entry(u[k, r], largest[r], q[k, r], low[r], log_total[r], log_low[r])
+            mine = m[r] == k
+            u[k, r] = -log_total[r] if mine else entry
+            q[k, r] = low[r] if mine else p
+            c[k, r] = rest[r] * low[r] if mine else not_p
+    for r in range(rows):
+        m[r] = m[r] if largest[r] > -math.inf and rest[r] < math.inf else -1
+
+
+@inline
+def class_terms_columns(loss, class_weight, labels, y, u, q, c, f, f1, f2):
+    """Fill what every class pays, F, and its two derivatives in u; y is a row's worth of room."""
+    n, rows = u.shape[0], labels.shape[0]
+    for k in range(n):
+        w = per_class(class_weight, k)
+        for r in range(rows):
+            y[r] = label(labels, r, k)
+        for r in range(rows):
+            value, slope, bend = classwise(loss, u[k, r], q[k, r], c[k, r], y[r], n)
+            f[k, r], f1[k, r], f2[k, r] = mass_times(w, value), mass_times(w, slope), mass_times(w, bend)
+
+
+@inline
+def gradient_columns(loss, m, q, c, f1, scale, others, low, out):
+    """Fill scale · ∇ℓ."""
+    sums_without(loss, f1, m, others, low)
+    for r in range(m.size):
+        low[r] = others[r] + f1[max(m[r], 0), r]
+    for k in range(out.shape[1]):
+        for r in range(m.size):
+            without = others[r] if m[r] == k else low[r] - f1[k, r]
+            slope = gradient_entry(q[k, r], c[k, r], f1[k, r], without)
+            out[r, k] = mass_times(scale[r], slope if m[r] >= 0 else math.nan)
+
+
+@inline
+def hessian_diagonal_columns(loss, m, q, c, f1, f2, scale, slopes, others, low, out):
+    """Fill scale · diag ∇²ℓ."""
+    sums_of_columns(loss, f1, m.size, slopes, low)
+    sums_without(loss, f2, m, others, low)
+    for r in range(m.size):
+        low[r] = others[r] + f2[max(m[r], 0), r]
+    for k in range(out.shape[1]):
+        for r in range(m.size):
+            without = others[r] if m[r] == k else low[r] - f2[k, r]
+            bend = hessian_entry(q[k, r], c[k, r], f2[k, r], without, slopes[r])
+            out[r, k] = mass_times(scale[r], bend if m[r] >= 0 else math.nan)
