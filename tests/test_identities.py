@@ -303,3 +303,11 @@ def test_parameter_gradients_come_in_the_shape_of_the_loss(loss):
             assert slope.shape == (5, *np.shape(field))
 
     compare(slopes, loss)
+
+
+@pytest.mark.parametrize("loss", USUAL, ids=repr)
+def test_values_beside_label_gradients_are_the_values(loss):
+    logits, labels = sample(loss)
+    weight = np.linspace(0.5, 2, len(logits))
+    beside, _ = reflosses.value_and_gradient(loss, logits, labels, weight=weight, wrt="labels")
+    np.testing.assert_allclose(beside, reflosses.value(loss, logits, labels, weight=weight), rtol=1e-14)

@@ -66,3 +66,13 @@ def test_a_class_and_its_row_of_probabilities_cost_the_same(n, dtype):
     by_odds, by_rows = value_and_gradient(CrossEntropy(), z, y), value_and_gradient(CrossEntropy(), z, np.eye(n)[y])
     for ours, other in zip(by_odds, by_rows, strict=True):
         np.testing.assert_allclose(ours, other, rtol=tolerance)
+
+
+@pytest.mark.parametrize("n", [2, 3, 40])
+def test_the_weight_of_a_class_weighs_its_rows(n):
+    random = np.random.default_rng(n)
+    z, y, of_class = random.normal(0, 3, (20, n)), random.integers(0, n, 20), random.random(n) + 0.5
+    by_class = value_and_gradient(CrossEntropy(class_weight=tuple(of_class)), z, y)
+    by_row = value_and_gradient(CrossEntropy(), z, y, weight=of_class[y])
+    for ours, other in zip(by_class, by_row, strict=True):
+        np.testing.assert_allclose(ours, other, rtol=1e-14)
