@@ -28,32 +28,37 @@ def add(loss, total, low, x):
 
 
 @inline
-def close_sums(rows, total, low):
-    """Round the sums of a block; an infinite one has no error term."""
-    for r in range(rows):
-        total[r] += low[r] if low[r] == low[r] else 0.0
+def kept(x, m, k, r):
+    """Return x[k, r], or 0 for k = m[r]."""
+    if m is None:
+        return x[k, r]
+    return 0.0 if m[r] == k else x[k, r]
 
 
 @inline
-def sums_of_columns(loss, x, rows, total, low):
-    """Fill Σ_k x[k, r]."""
+def sums_of_columns(loss, x, m, rows, total, low):
+    """Fill Σ_k x[k, r], without k = m[r] unless m is ``None``."""
     for r in range(rows):
         total[r], low[r] = 0.0, 0.0
     for k in range(x.shape[0]):
         for r in range(rows):
-            total[r], low[r] = add(loss, total[r], low[r], x[k, r])
-    close_sums(rows, total, low)
+            total[r], low[r] = add(loss, total[r], low[r], kept(x, m, k, r))
+    for r in range(rows):
+        total[r] += low[r] if low[r] == low[r] else 0.0  # an infinite sum has no error term
 
 
 @inline
-def sums_without(loss, x, m, total, low):
-    """Fill Σ_k x[k, r] without k = m[r]."""
+def sums_around(loss, x, m, others, everything):
+    """Fill Σ_{k≠m} x[k, r], and the same with k = m."""
+    sums_of_columns(loss, x, m, m.size, others, everything)
     for r in range(m.size):
-        total[r], low[r] = 0.0, 0.0
-    for k in range(x.shape[0]):
-        for r in range(m.size):
-            total[r], low[r] = add(loss, total[r], low[r], 0.0 if m[r] == k else x[k, r])
-    close_sums(m.size, total, low)
+        everything[r] = others[r] + x[max(m[r], 0), r]
+
+
+@inline
+def without(x, m, others, everything, j, r):
+    """Return Σ_{k≠j} x[k, r]: where j is the largest class, not by subtraction."""
+    return others[r] if m[r] == j else everything[r] - x[j, r]
 
 
 @inline
@@ -73,7 +78,7 @@ def softmax_columns(loss, z, u, q, c, m, rest, low, largest, log_total, log_low)
     for k in range(n):
         for r in range(rows):
             q[k, r] = exp_difference(loss, u[k, r], largest[r])
-    sums_without(loss, q, m, rest, low)
+    sums_of_columns(loss, q, m, m.size, rest, low)
     for r in range(rows):
         log_total[r], log_low[r] = log1p_parts(loss, rest[r], 0.0)
         low[r] = share_of_one(rest[r], 0.0)
@@ -102,27 +107,21 @@ def class_terms_columns(loss, class_weight, labels, y, u, q, c, f, f1, f2):
 
 
 @inline
-def gradient_columns(loss, m, q, c, f1, scale, others, low, out):
+def gradient_columns(loss, m, q, c, f1, scale, others, everything, out):
     """Fill scale · ∇ℓ."""
-    sums_without(loss, f1, m, others, low)
-    for r in range(m.size):
-        low[r] = others[r] + f1[max(m[r], 0), r]
+    sums_around(loss, f1, m, others, everything)
     for k in range(out.shape[1]):
         for r in range(m.size):
-            without = others[r] if m[r] == k else low[r] - f1[k, r]
-            slope = gradient_entry(q[k, r], c[k, r], f1[k, r], without)
+            slope = gradient_entry(q[k, r], c[k, r], f1[k, r], without(f1, m, others, everything, k, r))
             out[r, k] = mass_times(scale[r], slope if m[r] >= 0 else math.nan)
 
 
 @inline
-def hessian_diagonal_columns(loss, m, q, c, f1, f2, scale, slopes, others, low, out):
+def hessian_diagonal_columns(loss, m, q, c, f1, f2, scale, slopes, others, everything, out):
     """Fill scale · diag ∇²ℓ."""
-    sums_of_columns(loss, f1, m.size, slopes, low)
-    sums_without(loss, f2, m, others, low)
-    for r in range(m.size):
-        low[r] = others[r] + f2[max(m[r], 0), r]
+    sums_of_columns(loss, f1, None, m.size, slopes, everything)
+    sums_around(loss, f2, m, others, everything)
     for k in range(out.shape[1]):
         for r in range(m.size):
-            without = others[r] if m[r] == k else low[r] - f2[k, r]
-            bend = hessian_entry(q[k, r], c[k, r], f2[k, r], without, slopes[r])
+            bend = hessian_entry(q[k, r], c[k, r], f2[k, r], without(f2, m, others, everything, k, r), slopes[r])
             out[r, k] = mass_times(scale[r], bend if m[r] >= 0 else math.nan)

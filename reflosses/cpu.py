@@ -27,7 +27,7 @@ from .columns import (
 )
 from .dispatch import classwise, classwise_label, classwise_parameters, pointwise_label, pointwise_parameters
 from .dispatch import pointwise as pointwise_kernel
-from .odds import odds_against
+from .odds import PIECE, odds_against
 from .rows import (
     LONG,
     centered_row,
@@ -50,7 +50,6 @@ from .vectors import for_each, lane_sums, scale_rows
 
 FEW = 32  # rows of up to this many classes are transposed, see columns.py
 TILE = 1024  # logits that a block of transposed rows holds
-BLOCK = 2048  # logits that a block of short rows holds; their exponentials stay in the L1 cache
 
 
 @inline
@@ -161,7 +160,7 @@ def build(stamp):
     def pointwise(loss, factor, logits, labels, weights, upstream, values, gradient, hessian):
         """Value, gradient and second derivative of every logit."""
         arguments = (loss, factor, logits, labels, weights, upstream, values, gradient, hessian)
-        for_each(logits.size, element, arguments)
+        for_each(logits.size, element, arguments, 4)
 
     def pointwise_in_labels(loss, factor, logits, labels, weights, upstream, values, gradient):
         """Value, and derivative in the label, of every logit."""
@@ -183,7 +182,7 @@ def build(stamp):
     def hard_pairs(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
         """Value and gradient of rows of two logits, for losses as in ``hard_rows``."""
         arguments = (loss, class_weight, factor, flat(logits), labels, weights, upstream, values, flat(gradient))
-        for_each(logits.shape[0], pair_of_logits, arguments)
+        for_each(logits.shape[0], pair_of_logits, arguments, 8)
         return 0
 
     def hard_rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
@@ -194,7 +193,7 @@ def build(stamp):
         ``rows`` can do those.
         """
         n = logits.shape[1]
-        block = BLOCK // n if n < LONG else 1
+        block = PIECE // n if n < LONG else 1
         e = np.empty((block, n))
         unit, odds, odds_low = np.empty(block), np.empty(block), np.empty(block)
         of_label, of_others = np.empty(block), np.empty(block)
@@ -263,7 +262,7 @@ def build(stamp):
             for r in range(m.size):
                 scale[r] = row_scale(factor, weights, upstream, first + r)
             if values is not None:
-                sums_of_columns(loss, f, m.size, rest, low)
+                sums_of_columns(loss, f, None, m.size, rest, low)
                 for r in range(m.size):
                     values[first + r] = weighted(weights, first + r, rest[r] if m[r] >= 0 else math.nan)
             if gradient is not None:

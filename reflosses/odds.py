@@ -14,18 +14,27 @@ from numba import njit
 from . import single
 from .dispatch import by_precision
 from .rows import exp_difference, total_parts
-from .special import exp_parts, exp_within, float_to_bits, fma, two_sum
-from .vectors import row_sums
+from .special import exp_parts, exp_within, float_to_bits, fma, inline, two_sum
+from .vectors import for_each, row_sums
 
-spliced = njit(error_model="numpy", fastmath=False, inline="always")
+spliced = njit(error_model="numpy", fastmath=False, inline="always")  # a third quicker to compile than a call
 UNSHIFTED = 300.0  # up to here exponentials, their sums and their ratios neither overflow nor underflow
 TRANSPOSED = 64  # rows of fewer classes are summed eight at a time
-PIECE = 2048  # entries of a long row that are summed while they are in the L1 cache
+PIECE = 2048  # entries of a block, or of a part of a long row: while they are summed they stay in the L1 cache
+
+
+@inline
+def _exponential_of_single(k, z, e):
+    e[k] = single.exp(np.float64(z[k]))
+
+
+@inline
+def _exponential(k, z, e):
+    e[k] = exp_within(np.float64(z[k]))
 
 
 def _fill_of_single(loss, z, e):
-    for k in range(z.size):
-        e[k] = single.exp(np.float64(z[k]))
+    for_each(z.size, _exponential_of_single, (z, e), 8)
     return True
 
 
@@ -34,18 +43,13 @@ def fill(loss, z, e):
     """Fill e with exp(z); return whether every logit allows it."""
     largest = 0
     for k in range(z.size):
-        x = np.float64(z[k])
-        bits = float_to_bits(abs(x))
+        bits = float_to_bits(abs(np.float64(z[k])))
         largest = bits if bits > largest else largest
-        e[k] = exp_within(x)
+    for_each(z.size, _exponential, (z, e), 4)
     return largest <= float_to_bits(UNSHIFTED)
 
 
-def _shift_nothing(loss, z, y, e, unit, odds, odds_low):
-    return None
-
-
-@by_precision(_shift_nothing)
+@by_precision(lambda loss, z, y, e, unit, odds, odds_low: None)  # every logit allows the short exponential
 def shift(loss, z, y, e, unit, odds, odds_low):
     """Do again, with exp(z - z_y), the rows in which a logit is too large for exp(z)."""
     for r in range(z.shape[0]):

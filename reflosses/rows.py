@@ -37,7 +37,8 @@ def exp_difference(loss, a, b):
 @by_precision(lambda loss, a, b: (a - b, 0.0))
 def margin(loss, a, b):
     """Return a - b as high + low, as exactly as the loss's precision asks."""
-    return two_sum(a, -b)
+    high, low = two_sum(a, -b)
+    return high, low if low == low else 0.0  # an infinite margin has no error term
 
 
 @by_precision(lambda loss, high, low: single.logistic(high, low))

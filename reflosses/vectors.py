@@ -2,8 +2,8 @@
 
 Scalar code in a plain loop is vectorised by LLVM, and nearly all of this library is that.  Three
 things need to be spelled out: a long loop body of which several copies should be in flight at
-once, a sum whose error terms forbid LLVM to reorder it, and the transposition of short rows, so
-that a loop over rows finds side by side what it reads.
+once, sums whose error terms forbid LLVM to reorder them, and short rows, whose last few entries
+it would do one at a time.
 
 Each function stands here twice: as instructions, and as plain Python of the same meaning for
 where Numba's compiler is switched off.
@@ -17,7 +17,6 @@ from numba.extending import intrinsic
 from .special import two_sum
 
 LANES = 8  # doubles in a vector; LLVM splits it where registers are shorter
-COPIES = 4  # of a loop body at once: its chains of dependent operations then fill the pipes
 
 _bool, _int32, _index = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
@@ -115,13 +114,16 @@ def _for_groups(builder, columns, body):
 # ---- the functions ------------------------------------------------------------------------
 
 
-@intrinsic
-def for_each(typing_context, count, body, arguments):
-    """Call body(i, *arguments) for every i < count, several at once."""
+@intrinsic(prefer_literal=True)
+def for_each(typing_context, count, body, arguments, copies):
+    """Call body(i, *arguments) for every i < count, ``copies`` vectors of them in flight.
+
+    Chains of dependent operations then fill the processor's pipes; ``copies`` is a power of two.
+    """
     call = body.get_call_type(typing_context, (types.intp, *arguments.types), {})
 
     def emit(context, builder, signature, given):
-        count, _, packed = given
+        count, _, packed, _ = given
         function = context.get_function(body, call)
         before = builder.basic_block
         loop, after = builder.append_basic_block("each"), builder.append_basic_block("done")
@@ -135,18 +137,18 @@ def for_each(typing_context, count, body, arguments):
         following = builder.add(i, one, flags=["nsw"])
         i.add_incoming(following, builder.basic_block)
         latch = builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
-        latch.set_metadata("llvm.loop", _copies(builder.module))
+        latch.set_metadata("llvm.loop", _in_flight(builder.module, copies.literal_value))
         builder.position_at_end(after)
         return context.get_dummy_value()
 
-    return types.void(count, body, arguments), emit
+    return types.void(count, body, arguments, copies), emit
 
 
-def _copies(module):
+def _in_flight(module, copies):
     """Return the metadata that asks LLVM for copies of a loop's body; a loop's node names itself first."""
     node = module.add_metadata([ir.MetaDataString(module, f"loop {len(module.metadata)}")])
     name = ir.MetaDataString(module, "llvm.loop.interleave.count")
-    node.operands = (node, module.add_metadata([name, ir.Constant(_int32, COPIES)]))
+    node.operands = (node, module.add_metadata([name, ir.Constant(_int32, copies)]))
     return node
 
 
@@ -263,7 +265,7 @@ def scale_rows(typing_context, x, factors, z):
 
 if config.DISABLE_JIT:
 
-    def for_each(count, body, arguments):
+    def for_each(count, body, arguments, copies):
         for i in range(count):
             body(i, *arguments)
 

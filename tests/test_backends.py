@@ -173,15 +173,15 @@ def test_loops_are_packed_arithmetic(loss, dtype):
     logits, labels = sample(loss)
     logits = logits.astype(dtype)
     kernel = loss if dtype is np.float64 else Single(loss)
-    values, gradient = np.empty(len(logits), dtype), np.empty_like(logits)
-    if not loss.targets.rows:
-        name = "pointwise"
-        drivers.pointwise(kernel, 1.0, logits, labels.astype(dtype), None, None, values, gradient, None)
-    elif getattr(loss, "sparse", False):
-        name = "hard_rows"
-        drivers.hard_rows(kernel, None, 1.0, logits, labels, None, None, values, gradient)
+    if loss.targets.rows:
+        names = ["short_rows", "rows", *(["hard_pairs", "hard_rows"] if getattr(loss, "sparse", False) else [])]
+        shared = (kernel, None, 1.0)
     else:
-        name = "short_rows"
-        drivers.short_rows(kernel, None, 1.0, logits, labels, None, None, values, gradient, None)
-    (code,) = getattr(drivers, name).inspect_asm().values()
-    assert len(re.findall(pattern, code)) >= 8  # an exponential alone has as many
+        names, shared, labels = ["pointwise"], (kernel, 1.0), labels.astype(dtype)
+    for name in names:
+        z, y = (logits[:, :2].copy(), labels % 2) if name == "hard_pairs" else (logits, labels)
+        hessian = () if name.startswith("hard") else (None,)
+        values, gradient = np.empty(len(z), dtype), np.empty_like(z)
+        getattr(drivers, name)(*shared, z, y, None, None, values, gradient, *hessian)
+        (code,) = getattr(drivers, name).inspect_asm().values()
+        assert len(re.findall(pattern, code)) >= 8, name  # an exponential alone has as many

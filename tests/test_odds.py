@@ -5,7 +5,7 @@ import pytest
 from flint import arb, ctx
 from numba import njit
 
-from reflosses import CrossEntropy, odds, value_and_gradient
+from reflosses import CrossEntropy, hessian_diagonal, odds, value_and_gradient
 
 
 @njit
@@ -76,3 +76,25 @@ def test_the_weight_of_a_class_weighs_its_rows(n):
     by_row = value_and_gradient(CrossEntropy(), z, y, weight=of_class[y])
     for ours, other in zip(by_class, by_row, strict=True):
         np.testing.assert_allclose(ours, other, rtol=1e-14)
+
+
+INF, NAN = np.inf, np.nan
+ODD = [[0, INF], [-INF, 0], [INF, INF], [-INF, -INF], [INF, -INF], [NAN, 0], [3e38, -3e38], [1e30, 0], [-745.5, 0]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [3, 33, 64, 300, 2100])
+def test_masked_classes_change_nothing_by_whatever_road(n, dtype):
+    pairs = np.array([*ODD, *(pair[::-1] for pair in ODD), [1.5, -0.5]], dtype)
+    if dtype is np.float64:
+        pairs = np.concatenate([pairs, [[1e308, -1e308], [-1e308, 1e308], [500.0, -300.0]]])
+    masked = np.concatenate([pairs, np.full((len(pairs), n - 2), -INF, dtype)], axis=1)
+    for y in (0, 1):
+        for labels in (lambda width, y=y: np.full(len(pairs), y), lambda width, y=y: np.eye(width)[[y] * len(pairs)]):
+            for two, many in zip(results(pairs, labels(2)), results(masked, labels(n)), strict=True):
+                np.testing.assert_allclose(many[..., :2] if many.ndim == 2 else many, two, rtol=1e-15)
+
+
+def results(z, y):
+    """Return value, gradient and Hessian diagonal."""
+    return *value_and_gradient(CrossEntropy(), z, y), hessian_diagonal(CrossEntropy(), z, y)

@@ -20,7 +20,7 @@ def put(i, x, y, factor):
 
 @njit
 def put_all(count, x, y, factor):
-    vectors.for_each(count, put, (x, y, factor))
+    vectors.for_each(count, put, (x, y, factor), 4)
 
 
 @njit
