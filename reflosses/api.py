@@ -50,7 +50,7 @@ import numpy as np
 
 from . import cpu, threads
 from .arrays import NARROW, WIDE, as_logits, as_real, finish, place, rounded
-from .dispatch import Single
+from .dispatch import Single, contract, core
 from .domain import Targets, is_loss, parameters
 from .labels import as_labels, as_weights
 from .stamp import stamp
@@ -81,6 +81,7 @@ class _Prepared(NamedTuple):
     no_cancellation: frozenset
     classes: list  # of the loss and the losses within it
     class_weight: np.ndarray | None
+    contract: str
     rows: bool
     sparse: bool
     binary: bool
@@ -136,6 +137,7 @@ def _prepare(loss):
         frozenset(getattr(loss, "no_cancellation", ())),
         classes,
         class_weight,
+        contract(double),
         loss.targets.rows,
         getattr(loss, "sparse", False),
         loss.targets is Targets.BINARY,
@@ -266,12 +268,17 @@ class _Call:
             self.kernel = prepared.single
         if not prepared.rows:
             self.run(prepared.drivers.pointwise, values, gradient, hessian)
-        elif hessian is None and prepared.sparse and self.labels.ndim == 1:
+        elif hessian is None and self.labels.ndim == 1 and self.quick():
             if sum(self.run(self.hard_driver(), values, gradient)):
                 self.mend(values, gradient)
         else:
-            driver = prepared.drivers.short_rows if self.classes <= cpu.FEW else prepared.drivers.rows
+            short = self.classes <= cpu.FEW and prepared.contract == "classwise"
+            driver = prepared.drivers.short_rows if short else prepared.drivers.rows
             self.run(driver, values, gradient, hessian)
+
+    def quick(self):
+        """Whether a row costs no more than its exponentials: labels pay alone, and their powers have digits to spare."""
+        return self.prepared.sparse and (self.prepared.contract == "classwise" or self.kernel is self.prepared.single)
 
     def hard_driver(self):
         """Return the driver of rows with integer labels whose other classes pay nothing."""
@@ -288,8 +295,9 @@ class _Call:
 
     def need(self, method):
         """Refuse what the loss has no kernel for."""
-        if not hasattr(self.prepared.double, method):
-            raise TypeError(f"{type(self.prepared.double).__name__} has no {method}, which this derivative needs")
+        loss = core(self.prepared.double)
+        if not hasattr(loss, method) and contract(loss) != "one_against_rest":
+            raise TypeError(f"{type(loss).__name__} has no {method}, which this derivative needs")
 
     def mend(self, values, gradient):
         """Do again, the general way, the rows whose logits the quick driver finds too large."""
@@ -417,7 +425,7 @@ def _remember(wanted, call, loss, logits, labels, results):
     ):
         return
     if prepared.rows:
-        if not prepared.sparse or 2 in wanted or labels.dtype != np.int64 or (logits.ndim, labels.ndim) != (2, 1):
+        if not call.quick() or 2 in wanted or labels.dtype != np.int64 or (logits.ndim, labels.ndim) != (2, 1):
             return
         check, bound, driver, results = drivers.first_illegal_class, None, call.hard_driver(), results[:2]
         shared = (call.kernel, prepared.class_weight, 1.0)
@@ -640,19 +648,17 @@ def parameter_gradient(
     call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
     call.need("parameter_kernel")
     drivers, rows = call.prepared.drivers, call.logits.shape[0]
+    scalars = len(list(_scalar_names(call.prepared.double)))
+    slopes, of_classes = np.zeros((rows, scalars)), None
     if call.prepared.rows:
-        names = list(_scalar_names(call.prepared.double))
-        slopes = np.zeros((rows, len(names)))
-        if names:
+        if scalars:
             call.run(drivers.rows_in_parameters, slopes)
-        of_classes = None
         if call.prepared.class_weight is not None:
             of_classes = np.empty((rows, call.classes))
             shared = (call.kernel, call.factor)
             arrays = (call.logits, call.labels, call.weights, call.upstream, of_classes)
             threads.run(drivers.rows_in_class_weights, shared, arrays, call.logits.size)
     else:
-        slopes, of_classes = np.empty((rows, len(loss._fields))), None
         call.run(drivers.pointwise_in_parameters, slopes)
     return _fold(loss, call, iter(slopes.T), of_classes, out)
 

@@ -6,25 +6,18 @@ lies in arrays [class, row], and what a row has one of in arrays [row].
 
 import math
 
-from .dispatch import by_precision, classwise
+from .geometry import changed_label, positive_labels, terms
 from .rows import (
+    add,
     exp_difference,
     gradient_entry,
     hessian_entry,
-    label,
     log1p_parts,
     per_class,
     share_of_one,
     softmax_entry,
 )
-from .special import inline, mass_times, two_sum
-
-
-@by_precision(lambda loss, total, low, x: (total + x, 0.0))
-def add(loss, total, low, x):
-    """Return total + low + x as high + low, as exactly as the loss's precision asks."""
-    total, error = two_sum(total, x)
-    return total, low + error
+from .special import inline, mass_times
 
 
 @inline
@@ -100,9 +93,9 @@ def class_terms_columns(loss, class_weight, labels, y, u, q, c, f, f1, f2):
     for k in range(n):
         w = per_class(class_weight, k)
         for r in range(rows):
-            y[r] = label(labels, r, k)
+            y[r] = changed_label(loss, labels, r, positive_labels(loss, labels, r, n), k, n)
         for r in range(rows):
-            value, slope, bend = classwise(loss, u[k, r], q[k, r], c[k, r], y[r], n)
+            value, slope, bend = terms(loss, u[k, r], q[k, r], c[k, r], y[r], n)
             f[k, r], f1[k, r], f2[k, r] = mass_times(w, value), mass_times(w, slope), mass_times(w, bend)
 
 

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 
 import numpy as np
 from numba import config, njit
+from numba.extending import overload
 
 from .columns import (
     class_terms_columns,
@@ -25,26 +26,34 @@ from .columns import (
     softmax_columns,
     sums_of_columns,
 )
-from .dispatch import classwise, classwise_label, classwise_parameters, pointwise_label, pointwise_parameters
+from .dispatch import (
+    core,
+    pointwise_label,
+    pointwise_parameters,
+    slope_in_label,
+)
 from .dispatch import pointwise as pointwise_kernel
-from .odds import PIECE, odds_against
-from .rows import (
-    LONG,
-    centered_row,
+from .geometry import (
+    both_labels,
+    changed_label,
     class_terms,
     gradient_row,
+    hard_terms,
     hessian_diagonal_row,
     hessian_row,
     hessian_vector_row,
-    label,
-    log1p_parts,
-    logistic,
-    margin,
-    per_class,
-    share_of_one,
-    softmax_row,
-    total,
+    label_slope,
+    open_row,
+    pair_terms,
+    parameter_slopes,
+    pointwise_slopes_of_changes,
+    positive_labels,
+    slopes_of_changes,
+    terms,
 )
+from .odds import PIECE, odds_against
+from .rows import LONG, centered_row, label, margin, per_class, softmax_row, total
+from .rows import gradient_row as softmax_gradient_row
 from .special import inline, mass_times, two_sum
 from .vectors import for_each, lane_sums, scale_rows
 
@@ -95,6 +104,18 @@ def fill(x, value):
         x[k] = value
 
 
+def add_slopes(sums, lost, first, mass, slopes):
+    """Add mass times each of a tuple of slopes to sums[j] + lost[j], j from ``first``."""
+    for j in range(len(slopes)):
+        sums[first + j], error = two_sum(sums[first + j], mass_times(mass, slopes[j]))
+        lost[first + j] += error
+
+
+@overload(add_slopes, jit_options={"forceinline": True})
+def _(sums, lost, first, mass, slopes):
+    return add_slopes if len(slopes) else lambda sums, lost, first, mass, slopes: None  # () has no entry to type
+
+
 @inline
 def copy(x, y):
     """Set x to y."""
@@ -105,7 +126,8 @@ def copy(x, y):
 @inline
 def element(i, loss, factor, logits, labels, weights, upstream, values, gradient, hessian):
     """Value, gradient and second derivative of one logit."""
-    value, slope, bend = pointwise_kernel(loss, *logit_and_label(logits, labels, i))
+    z, y = logit_and_label(logits, labels, i)
+    value, slope, bend = pointwise_kernel(core(loss), z, *both_labels(loss, y))
     scale = row_scale(factor, weights, upstream, i)
     if values is not None:
         values[i] = weighted(weights, i, value)
@@ -121,14 +143,12 @@ def pair_of_logits(i, loss, class_weight, factor, logits, labels, weights, upstr
     first = labels[i] == 0
     a, b = np.float64(logits[2 * i]), np.float64(logits[2 * i + 1])
     high, low = margin(loss, b if first else a, a if first else b)
-    c, q, tail = logistic(loss, high, low)
-    u = -((high if high > 0.0 else 0.0) + (tail + (low if high > 0.0 else 0.0)))
-    value, slope, _ = classwise(loss, u, q, c, 1.0, 2)
+    value, slope = pair_terms(loss, high, low)
     w = per_class(class_weight, labels[i])
     if values is not None:
         values[i] = weighted(weights, i, mass_times(w, value))
     if gradient is not None:
-        of_label = mass_times(row_scale(factor, weights, upstream, i), mass_times(w, c * slope))
+        of_label = mass_times(row_scale(factor, weights, upstream, i), mass_times(w, slope))
         gradient[2 * i] = of_label if first else -of_label
         gradient[2 * i + 1] = -of_label if first else of_label
 
@@ -167,17 +187,22 @@ def build(stamp):
         for i in range(logits.size):
             z, y = logit_and_label(logits, labels, i)
             if values is not None:
-                values[i] = weighted(weights, i, pointwise_kernel(loss, z, y)[0])
+                values[i] = weighted(weights, i, pointwise_kernel(core(loss), z, *both_labels(loss, y))[0])
             scale = row_scale(factor, weights, upstream, i)
-            gradient[i] = mass_times(scale, pointwise_label(loss, z, y))
+            slope = pointwise_label(core(loss), z, *both_labels(loss, y))
+            gradient[i] = mass_times(scale, slope_in_label(loss, y, 2, 2.0, slope))
 
     def pointwise_in_parameters(loss, factor, logits, labels, weights, upstream, gradient):
         """Derivatives of every logit's loss in the loss's parameters, one column each."""
+        lost = np.empty(gradient.shape[1])
         for i in range(logits.size):
-            slopes = pointwise_parameters(loss, *logit_and_label(logits, labels, i))
+            z, y = logit_and_label(logits, labels, i)
+            slopes = pointwise_parameters(core(loss), z, *both_labels(loss, y))
+            changes = pointwise_slopes_of_changes(loss, z, y)
             scale = row_scale(factor, weights, upstream, i)
-            for k in range(len(slopes)):
-                gradient[i, k] = mass_times(scale, slopes[k])
+            fill(gradient[i], 0.0)
+            add_slopes(gradient[i], lost, 0, scale, slopes)
+            add_slopes(gradient[i], lost, len(slopes), scale, changes)
 
     def hard_pairs(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
         """Value and gradient of rows of two logits, for losses as in ``hard_rows``."""
@@ -207,13 +232,11 @@ def build(stamp):
             if values is not None:
                 block_values = values[first:last]
             for r in range(rows):
-                q = share_of_one(odds[r], odds_low[r])
-                c = odds[r] * q
-                value, slope, _ = classwise(loss, -log1p_parts(loss, odds[r], odds_low[r])[0], q, c, 1.0, n)
+                value, slope, others = hard_terms(loss, odds[r], odds_low[r], n)
                 w = per_class(class_weight, y[r])
                 scale = row_scale(factor, weights, upstream, first + r)
-                of_label[r] = mass_times(scale, mass_times(w, c * slope))
-                of_others[r] = -mass_times(scale, mass_times(w, slope)) * (q * unit[r])
+                of_label[r] = mass_times(scale, mass_times(w, slope))
+                of_others[r] = -mass_times(scale, mass_times(w, others)) * unit[r]
                 if values is not None:
                     block_values[r] = weighted(weights, first + r, mass_times(w, value))
             if gradient is not None:
@@ -229,19 +252,19 @@ def build(stamp):
         u, q, c, f, f1, f2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
         for i in range(logits.shape[0]):
             scale = row_scale(factor, weights, upstream, i)
-            m = softmax_row(loss, logits[i], u, q, c)
+            m = open_row(loss, logits[i], u, q, c)
             if m >= 0:
-                class_terms(loss, class_weight, labels, i, u, q, c, f, f1, f2)
+                class_terms(loss, class_weight, labels, i, m, u, q, c, f, f1, f2)
             if values is not None:
                 values[i] = weighted(weights, i, total(loss, f) if m >= 0 else math.nan)
             if gradient is not None:
                 if m >= 0:
-                    gradient_row(loss, m, q, c, f1, scale, gradient[i])
+                    gradient_row(loss, m, u, q, c, f1, scale, gradient[i])
                 else:
                     fill(gradient[i], mass_times(scale, math.nan))
             if hessian is not None:
                 if m >= 0:
-                    hessian_diagonal_row(loss, m, q, c, f1, f2, scale, hessian[i])
+                    hessian_diagonal_row(loss, m, u, q, c, f1, f2, scale, hessian[i])
                 else:
                     fill(hessian[i], mass_times(scale, math.nan))
 
@@ -276,10 +299,10 @@ def build(stamp):
         u, q, c, f, f1, f2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
         for i in range(logits.shape[0]):
             scale = row_scale(factor, weights, upstream, i)
-            m = softmax_row(loss, logits[i], u, q, c)
+            m = open_row(loss, logits[i], u, q, c)
             if m >= 0:
-                class_terms(loss, class_weight, labels, i, u, q, c, f, f1, f2)
-                hessian_row(loss, m, q, c, f1, f2, scale, f, hessian[i])
+                class_terms(loss, class_weight, labels, i, m, u, q, c, f, f1, f2)
+                hessian_row(loss, m, u, q, c, f1, f2, scale, f, hessian[i])
             else:
                 fill(hessian[i].reshape(n * n), mass_times(scale, math.nan))
 
@@ -289,10 +312,10 @@ def build(stamp):
         u, q, c, f, f1, f2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
         for i in range(logits.shape[0]):
             scale = row_scale(factor, weights, upstream, i)
-            m = softmax_row(loss, logits[i], u, q, c)
+            m = open_row(loss, logits[i], u, q, c)
             if m >= 0:
-                class_terms(loss, class_weight, labels, i, u, q, c, f, f1, f2)
-                hessian_vector_row(loss, m, q, c, f1, f2, vectors[i], scale, f, product[i])
+                class_terms(loss, class_weight, labels, i, m, u, q, c, f, f1, f2)
+                hessian_vector_row(loss, m, u, q, c, f1, f2, vectors[i], scale, f, product[i])
             else:
                 fill(product[i], mass_times(scale, math.nan))
 
@@ -302,16 +325,18 @@ def build(stamp):
         u, q, c, f, f1, f2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
         for i in range(logits.shape[0]):
             scale = row_scale(factor, weights, upstream, i)
-            m = softmax_row(loss, logits[i], u, q, c)
+            m = open_row(loss, logits[i], u, q, c)
             m = m if labelled(labels, i, n) else -1
-            if values is not None:
-                if m >= 0:
-                    class_terms(loss, class_weight, labels, i, u, q, c, f, f1, f2)
-                values[i] = weighted(weights, i, total(loss, f) if m >= 0 else math.nan)
+            positive = positive_labels(loss, labels, i, n)
             for k in range(n):
-                slope = classwise_label(loss, u[k], q[k], c[k], label(labels, i, k), n)
+                y, t = label(labels, i, k), changed_label(loss, labels, i, positive, k, n)
+                slope = slope_in_label(loss, y, n, positive, label_slope(loss, u[k], q[k], c[k], t, n))
                 slope = mass_times(per_class(class_weight, k), slope)
                 gradient[i, k] = mass_times(scale, slope if m >= 0 else math.nan)
+            if values is not None:
+                if m >= 0:
+                    class_terms(loss, class_weight, labels, i, m, u, q, c, f, f1, f2)
+                values[i] = weighted(weights, i, total(loss, f) if m >= 0 else math.nan)
 
     def rows_in_parameters(loss, class_weight, factor, logits, labels, weights, upstream, gradient):
         """Derivatives of every row's loss in the loss's parameters, one column each."""
@@ -319,16 +344,17 @@ def build(stamp):
         u, q, c, lost = np.empty(n), np.empty(n), np.empty(n), np.empty(gradient.shape[1])
         for i in range(logits.shape[0]):
             scale = row_scale(factor, weights, upstream, i)
-            m = softmax_row(loss, logits[i], u, q, c)
+            m = open_row(loss, logits[i], u, q, c)
             m = m if labelled(labels, i, n) else -1
+            positive = positive_labels(loss, labels, i, n)
             fill(gradient[i], 0.0)
             fill(lost, 0.0)
             for k in range(n):
-                slopes = classwise_parameters(loss, u[k], q[k], c[k], label(labels, i, k), n)
-                for j in range(len(slopes)):
-                    slope = mass_times(per_class(class_weight, k), slopes[j])
-                    gradient[i, j], error = two_sum(gradient[i, j], slope)
-                    lost[j] += error
+                w, t = per_class(class_weight, k), changed_label(loss, labels, i, positive, k, n)
+                slopes, mass = parameter_slopes(loss, u[k], q[k], c[k], t, n)
+                changes = slopes_of_changes(loss, u[k], q[k], c[k], label(labels, i, k), n, positive)
+                add_slopes(gradient[i], lost, 0, mass_times(w, mass), slopes)
+                add_slopes(gradient[i], lost, len(slopes), w, changes)
             for j in range(gradient.shape[1]):
                 slope = gradient[i, j] + (lost[j] if lost[j] == lost[j] else 0.0)  # infinite sums lose nothing
                 gradient[i, j] = mass_times(scale, slope if m >= 0 else math.nan)
@@ -339,10 +365,11 @@ def build(stamp):
         u, q, c = np.empty(n), np.empty(n), np.empty(n)
         for i in range(logits.shape[0]):
             scale = row_scale(factor, weights, upstream, i)
-            m = softmax_row(loss, logits[i], u, q, c)
+            m = open_row(loss, logits[i], u, q, c)
             m = m if labelled(labels, i, n) else -1
+            positive = positive_labels(loss, labels, i, n)
             for k in range(n):
-                value, _, _ = classwise(loss, u[k], q[k], c[k], label(labels, i, k), n)
+                value, _, _ = terms(loss, u[k], q[k], c[k], changed_label(loss, labels, i, positive, k, n), n)
                 gradient[i, k] = mass_times(scale, value if m >= 0 else math.nan)
 
     def softmax(loss, logits, upstream, values, logarithms, product, log_product, pullback):
@@ -368,7 +395,7 @@ def build(stamp):
                 copy(log_product[i], centered)
             if pullback is not None:
                 copy(centered, upstream[i])
-                gradient_row(loss, max(m, 0), q, c, centered, 1.0, pullback[i])
+                softmax_gradient_row(loss, max(m, 0), u, q, c, centered, 1.0, pullback[i])
 
     def first_illegal_class(labels, classes):
         """Return the first index whose label is not in [0, classes), or -1."""

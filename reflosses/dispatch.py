@@ -9,7 +9,8 @@ Passing compiled functions as arguments, or closing over them, would do the same
 Numba's disk cache in every process; the type of a tuple is part of the cache key.
 """
 
-from functools import cache
+from functools import cache, wraps
+from inspect import signature
 from types import FunctionType
 from typing import NamedTuple
 
@@ -57,19 +58,105 @@ def by_precision(short_function):
     return decorate
 
 
-def pointwise(self, z, y):
-    """Return (ℓ, ℓ', ℓ'') of a pointwise loss at the logit z and label y."""
-    return self.kernel(z, y)
+# ---- which contract a loss fulfils -------------------------------------------------------
+# These look at a loss, or, while Numba compiles, at the type of one.
 
 
-def pointwise_label(self, z, y):
+def _is_single(loss):
+    return getattr(loss, "instance_class", type(loss)) is Single
+
+
+def _first(loss):
+    return loss.types[0] if hasattr(loss, "types") else loss[0]
+
+
+def _class_of(loss):
+    own = _first(loss) if _is_single(loss) else loss
+    return getattr(own, "instance_class", type(own))
+
+
+def changes_labels(loss):
+    """Whether a loss is another loss, its first field, of labels that ``relabel`` changes."""
+    return hasattr(_class_of(loss), "relabel")
+
+
+def _inner(loss):
+    return _first(_first(loss)) if _is_single(loss) else _first(loss)
+
+
+def counts_positive(loss):
+    """Whether a change of labels asks how many labels of a row are above 0."""
+    if not changes_labels(loss):
+        return False
+    return getattr(_class_of(loss), "counts_positive", False) or counts_positive(_inner(loss))
+
+
+def contract(loss):
+    """Return the name of the contract that a loss, or the loss within it, fulfils."""
+    while changes_labels(loss):
+        loss = _inner(loss)
+    kind = _class_of(loss)
+    return getattr(kind, "contract", "classwise" if kind.targets.rows else "pointwise")
+
+
+def chosen_by(question, bodies):
+    """Give a function of a loss and more another body for each answer about the loss that is named."""
+    bodies = {answer: getattr(body, "py_func", body) for answer, body in bodies.items()}
+
+    def decorate(function):
+        @wraps(function)
+        def chosen(loss, *arguments):
+            return bodies.get(question(loss), function)(loss, *arguments)
+
+        @overload(chosen, jit_options={"error_model": "numpy", "forceinline": True}, strict=False)
+        def _(loss, *arguments):
+            return bodies.get(question(loss), function)
+
+        return chosen
+
+    return decorate
+
+
+def by_contract(**bodies):
+    """Give a function of a loss and more another body for each contract that is named."""
+    return chosen_by(contract, bodies)
+
+
+def by_change_of_labels(changed):
+    """Give a function of a loss and more another body for losses that change labels."""
+    return chosen_by(changes_labels, {True: changed})
+
+
+def bare(loss):
+    """Return the loss that a ``Single`` marks, or the loss itself."""
+    return loss.loss if _is_single(loss) else loss
+
+
+@overload(bare, jit_options={"forceinline": True})
+def _(loss):
+    return (lambda loss: loss.loss) if _is_single(loss) else (lambda loss: loss)
+
+
+# ---- the methods of a loss ---------------------------------------------------------------
+
+
+def pointwise(self, z, y, not_y):
+    """Return (ℓ, ℓ', ℓ'') of a pointwise loss at the logit z and label y; kernels may ask for 1 - y too."""
+    return _asked(self.kernel, z, y, not_y)
+
+
+def pointwise_label(self, z, y, not_y):
     """Return ∂ℓ/∂y."""
-    return self.label_kernel(z, y)
+    return _asked(self.label_kernel, z, y, not_y)
 
 
-def pointwise_parameters(self, z, y):
+def pointwise_parameters(self, z, y, not_y):
     """Return ∂ℓ/∂θ for every real parameter θ, in order."""
-    return self.parameter_kernel(z, y)
+    return _asked(self.parameter_kernel, z, y, not_y)
+
+
+def _asked(method, z, y, not_y):
+    return method(z, y, not_y) if method.__code__.co_argcount == 4 else method(z, y)
 
 
 def classwise(self, u, q, c, y, n):
@@ -87,15 +174,41 @@ def classwise_parameters(self, u, q, c, y, n):
     return self.parameter_kernel(u, q, c, y, n)
 
 
+def one_against_rest(self, x, low, n):
+    """Return (φ, φ', φ'') of what a label pays, as a function of its log-odds x + low."""
+    return self.kernel(x, low, n)
+
+
+def one_against_rest_parameters(self, x, low, n):
+    """Return ∂φ/∂θ for every real parameter θ, in order."""
+    return self.parameter_kernel(x, low, n)
+
+
+SIGNATURES = {  # Numba takes the names from the signature
+    "z, y": lambda kernel: lambda self, z, y, not_y: kernel(bare(self), z, y),
+    "z, y, not_y": lambda kernel: lambda self, z, y, not_y: kernel(bare(self), z, y, not_y),
+    "u, q, c, y, n": lambda kernel: lambda self, u, q, c, y, n: kernel(bare(self), u, q, c, y, n),
+    "x, low, n": lambda kernel: lambda self, x, low, n: kernel(bare(self), x, low, n),
+    "y, n, positive": lambda kernel: lambda self, y, n, positive: kernel(bare(self), y, n, positive),
+}
+
+
 def _open(door, method):
     @overload(door, jit_options={"error_model": "numpy", "forceinline": True}, strict=False)
     def _(self, *arguments):
-        if self.instance_class is not Single:
-            return getattr(self.instance_class, method)
-        kernel = special.inline(_with_short_functions(getattr(self.types[0].instance_class, method)))
-        if len(arguments) == 2:  # Numba takes the names from the signature
-            return lambda self, z, y: kernel(self.loss, z, y)
-        return lambda self, u, q, c, y, n: kernel(self.loss, u, q, c, y, n)
+        function = getattr(_class_of(self), method)
+        kernel = special.inline(_with_short_functions(function) if _is_single(self) else function)
+        return SIGNATURES[", ".join(list(signature(function).parameters)[1:])](kernel)
+
+
+def relabel(self, y, n, positive):
+    """Return a changed label of one of n classes, ``positive`` of which have a label above 0."""
+    return self.relabel(y, n, positive)
+
+
+def relabel_slopes(self, y, n, positive):
+    """Return the derivatives of a changed label in the label, and in the parameter of the change."""
+    return self.relabel_slopes(y, n, positive)
 
 
 _open(pointwise, "kernel")
@@ -104,3 +217,59 @@ _open(pointwise_parameters, "parameter_kernel")
 _open(classwise, "kernel")
 _open(classwise_label, "label_kernel")
 _open(classwise_parameters, "parameter_kernel")
+_open(one_against_rest, "kernel")
+_open(one_against_rest_parameters, "parameter_kernel")
+_open(relabel, "relabel")
+_open(relabel_slopes, "relabel_slopes")
+
+
+# ---- losses of changed labels ------------------------------------------------------------
+
+
+def within(loss):
+    """Return the loss that another one holds as its first field."""
+    return bare(loss)[0]
+
+
+@overload(within, jit_options={"forceinline": True})
+def _(loss):
+    return within
+
+
+@by_change_of_labels(lambda loss: core(within(loss)))
+def core(loss):
+    """Return the loss within all changes of labels."""
+    return loss
+
+
+@by_change_of_labels(
+    lambda loss, y, n, positive: relabelled(within(loss), relabel(loss, y, n, positive), n, positive)
+)
+def relabelled(loss, y, n, positive):
+    """Return a label after all changes."""
+    return y
+
+
+def _slope_through(loss, y, n, positive, slope):
+    inner = slope_in_label(within(loss), relabel(loss, y, n, positive), n, positive, slope)
+    return special.mass_times(relabel_slopes(loss, y, n, positive)[0], inner)
+
+
+@by_change_of_labels(_slope_through)
+def slope_in_label(loss, y, n, positive, slope):
+    """Return ∂ℓ/∂y from the slope in the label after all changes."""
+    return slope
+
+
+def _slopes_of_changes(loss, y, n, positive, slope):
+    t = relabel(loss, y, n, positive)
+    own = special.mass_times(
+        relabel_slopes(loss, y, n, positive)[1], slope_in_label(within(loss), t, n, positive, slope)
+    )
+    return (*change_slopes(within(loss), t, n, positive, slope), own)
+
+
+@by_change_of_labels(_slopes_of_changes)
+def change_slopes(loss, y, n, positive, slope):
+    """Return ∂ℓ/∂s for the parameter s of every change, innermost first, from the same slope."""
+    return ()

@@ -57,8 +57,8 @@ PER_CLASS = "per class"
 
 
 def is_loss(x):
-    """Whether x is a loss: a NamedTuple with a kernel."""
-    return isinstance(x, tuple) and hasattr(x, "_fields") and hasattr(x, "kernel")
+    """Whether x is a loss: a NamedTuple with a kernel, or one that changes the labels of another loss."""
+    return isinstance(x, tuple) and hasattr(x, "_fields") and (hasattr(x, "kernel") or hasattr(x, "relabel"))
 
 
 def parameters(loss_class):

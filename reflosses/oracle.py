@@ -327,6 +327,8 @@ def magnitude(loss, logits, labels, verb="value", vector=None, certified=None):
         n = len(v)
         with ctx.workprec(PRECISIONS[0]):
             return [sum((h[i * n + j] * v[j] for j in range(n)), arb(0)) for i in range(n)]
+    if certified is not None and all(x.is_nan() for x in certified) and certified:
+        return certified  # there is nothing to measure
     point = _Point(loss, logits, labels)
     stated = "hessian_diagonal" if verb == "hessian" and not point.rows else verb
     if hasattr(loss, "magnitudes") and stated in point.call("magnitudes"):

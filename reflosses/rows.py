@@ -20,7 +20,7 @@ from numba import njit
 from numba.extending import overload
 
 from . import single, special
-from .dispatch import by_precision, classwise
+from .dispatch import by_precision
 from .special import fma, inline, mass_times, two_sum
 from .vectors import lane_sums
 
@@ -51,6 +51,13 @@ def logistic(loss, high, low):
 def log1p_parts(loss, x, low):
     """Return log(1 + x + low) as high + low, as exactly as the loss's precision asks."""
     return special.log1p_parts(x, low)
+
+
+@by_precision(lambda loss, total, low, x: (total + x, 0.0))
+def add(loss, total, low, x):
+    """Return total + low + x as high + low, as exactly as the loss's precision asks."""
+    total, error = two_sum(total, x)
+    return total, low + error
 
 
 def label(labels, row, k):
@@ -191,17 +198,7 @@ def softmax_row(loss, z, u, q, c):
 
 
 @inline
-def class_terms(loss, class_weight, labels, row, u, q, c, f, f1, f2):
-    """Fill what every class pays, F, and its two derivatives in u."""
-    n = u.size
-    for k in range(n):
-        w = per_class(class_weight, k)
-        value, slope, bend = classwise(loss, u[k], q[k], c[k], label(labels, row, k), n)
-        f[k], f1[k], f2[k] = mass_times(w, value), mass_times(w, slope), mass_times(w, bend)
-
-
-@inline
-def gradient_row(loss, m, q, c, f1, scale, out):
+def gradient_row(loss, m, u, q, c, f1, scale, out):
     """Fill scale · ∇ℓ."""
     n = q.size
     others = total_without(loss, f1, m)
@@ -212,7 +209,7 @@ def gradient_row(loss, m, q, c, f1, scale, out):
 
 
 @inline
-def hessian_diagonal_row(loss, m, q, c, f1, f2, scale, out):
+def hessian_diagonal_row(loss, m, u, q, c, f1, f2, scale, out):
     """Fill scale · diag ∇²ℓ."""
     n = q.size
     slopes = total(loss, f1)
@@ -224,7 +221,7 @@ def hessian_diagonal_row(loss, m, q, c, f1, f2, scale, out):
 
 
 @inline
-def hessian_row(loss, m, q, c, f1, f2, scale, diagonal, out):
+def hessian_row(loss, m, u, q, c, f1, f2, scale, diagonal, out):
     """Fill scale · ∇²ℓ."""
     n = q.size
     slopes = total(loss, f1)
@@ -235,7 +232,7 @@ def hessian_row(loss, m, q, c, f1, f2, scale, diagonal, out):
             without_both = others - f2[j] if i == m else others - f2[i] if j == m else everything - f2[i] - f2[j]
             bend = without_both * q[i] * q[j] - f2[i] * c[i] * q[j] - f2[j] * c[j] * q[i]
             out[i, j] = mass_times(scale, bend + slopes * q[i] * q[j])
-    hessian_diagonal_row(loss, m, q, c, f1, f2, scale, diagonal)
+    hessian_diagonal_row(loss, m, u, q, c, f1, f2, scale, diagonal)
     for i in range(n):
         out[i, i] = diagonal[i]
 
@@ -253,7 +250,7 @@ def centered_row(m, q, c, vector, out):
 
 
 @inline
-def hessian_vector_row(loss, m, q, c, f1, f2, vector, scale, centered, out):
+def hessian_vector_row(loss, m, u, q, c, f1, f2, vector, scale, centered, out):
     """Fill scale · ∇²ℓ v."""
     n = q.size
     slopes = total(loss, f1)

@@ -9,6 +9,8 @@ Inputs come from float32 numbers: below -708 an exponential may return 3e-308 in
 above 709 it may return 8e307 instead of infinity; both round to the right float32.
 """
 
+import math
+
 from .special import (
     LN2_HIGH,
     LN2_LOW,
@@ -96,18 +98,31 @@ def log1p(x):
 
 
 @inline
+def log1p_unit_parts(x, low):
+    """Return (log(1 + x), 0), 0 <= x <= 1."""
+    t = x / fma(0.5, x, 1.0)
+    s = 0.5 * t
+    w = s * s
+    a0, a1, a2, a3, a4, a5 = LOG_UNIT_TAIL
+    series = fma(w, fma(w, fma(w, fma(w, fma(w, a5, a4), a3), a2), a1), a0)
+    return fma(s, w * series, t), 0.0
+
+
+@inline
+def exp_parts(x, x_low=0.0):
+    """Return (exp(x), 0)."""
+    return exp(x), 0.0
+
+
+@inline
 def logistic(high, low):
     """Return σ(x), σ(-x) and log(1 + exp(-|x|)) of x = high."""
     e = exp(-abs(high))
     r = 1.0 / (1.0 + e)
     q = e * r
     above = high >= 0.0
-    t = e / fma(0.5, e, 1.0)
-    s = 0.5 * t
-    w = s * s
-    a0, a1, a2, a3, a4, a5 = LOG_UNIT_TAIL
-    series = fma(w, fma(w, fma(w, fma(w, fma(w, a5, a4), a3), a2), a1), a0)
-    return r if above else q, q if above else r, fma(s, w * series, t)
+    tail, _ = log1p_unit_parts(e, 0.0)
+    return r if above else q, q if above else r, tail
 
 
 @inline
@@ -125,13 +140,36 @@ def softplus_tail(x):
 
 
 @inline
-def log_expit(x):
+def log_parts(x, low):
+    """Return (log(x), 0), x > 0."""
+    tiny = x < 2.0**-960
+    x = x * (2.0**120 if tiny else 1.0)
+    k = (float_to_bits(x) - SQRT_HALF_BITS) >> 52
+    f = bits_to_float(float_to_bits(x) - (k << 52)) - 1.0
+    q = f / fma(0.5, f, 1.0)
+    s = 0.5 * q
+    w = s * s
+    a0, a1, a2, a3, a4 = LOG_TAIL
+    series = fma(w, fma(w, fma(w, fma(w, a4, a3), a2), a1), a0)
+    n = bits_to_float(k + float_to_bits(MAGIC)) - MAGIC - (120.0 if tiny else 0.0)
+    result = fma(n, LN2, fma(s, w * series, q))
+    return result if 0.0 < x < math.inf else (-math.inf if x == 0.0 else x), 0.0
+
+
+@inline
+def log_expit(x, x_low=0.0):
     """Return log σ(x)."""
     return -((-x if x < 0.0 else 0.0) + softplus_tail(x))
 
 
 @inline
-def expit_power(x, a):
+def log_expit_parts(x, x_low=0.0):
+    """Return (log σ(x), 0)."""
+    return log_expit(x), 0.0
+
+
+@inline
+def expit_power(x, a, x_low=0.0):
     """Return σ(x)^a for a >= 0, with 0^0 = 1."""
     result = exp(a * log_expit(x))
     return 1.0 if a == 0.0 and x == x else result

@@ -155,6 +155,13 @@ def product(a, b):
 
 
 @inline
+def reciprocal_parts(x, low):
+    """Return 1/(x + low) as high + low, exactly but for 2^-100 or so."""
+    r = 1.0 / x
+    return r, (fma(-r, x, 1.0) - r * low) * r
+
+
+@inline
 def mass_times(mass, x):
     """Return mass·x where no mass pays nothing: 0·∞ = 0."""
     return 0.0 if mass == 0.0 else mass * x
@@ -230,9 +237,9 @@ def exp(x):
 
 
 @inline
-def exp_parts(x):
-    """Return exp(x) for x <= 600 as high + low, relative error below 2^-57 where normal."""
-    shifted, f, g = _reduce(x, 0.0, MAGIC_128)
+def exp_parts(x, x_low=0.0):
+    """Return exp(x + x_low) for x <= 600 as high + low, relative error below 2^-57 where normal."""
+    shifted, f, g = _reduce(x, x_low, MAGIC_128)
     one_f, error = fast_two_sum(1.0, f)
     f2 = f * f
     head, head_error = fast_two_sum(one_f, 0.5 * f2)
@@ -246,15 +253,8 @@ def exp_parts(x):
 
 
 @inline
-def log1p_parts(x, low):
-    """Return log(1 + x + low), x >= 0, as high + low with relative error below 2^-56."""
-    s, s_low = two_sum(1.0, x)
-    s_low = s_low + low
-    k = (float_to_bits(s) - SQRT_HALF_BITS) >> 52
-    m = bits_to_float(float_to_bits(s) - (k << 52))  # in [sqrt(1/2), sqrt(2))
-    m_low = s_low * bits_to_float((1023 - min(k, 1000)) << 52)
-    f, g = two_sum(m - 1.0, m_low)
-    # q = f/(1 + f/2) = 2s to twice the working precision
+def _log_quotient(f, g):
+    """Write log(1 + f + g), sqrt(1/2) <= 1 + f < sqrt(2), as q + q_low + tail with q = f/(1 + f/2)."""
     divisor, divisor_low = fast_two_sum(1.0, 0.5 * f)
     reciprocal = 1.0 / divisor
     q = f * reciprocal
@@ -263,9 +263,22 @@ def log1p_parts(x, low):
     a0, a1, a2, a3, a4, a5, a6, a7 = LOG_TAIL
     w2 = w * w
     series = fma(w2 * w2, fma(w2, fma(w, a7, a6), fma(w, a5, a4)), fma(w2, fma(w, a3, a2), fma(w, a1, a0)))
+    return q, q_low, (0.5 * q) * (w * series)
+
+
+@inline
+def log1p_parts(x, low):
+    """Return log(1 + x + low), x >= 0, as high + low with relative error below 2^-56."""
+    s, s_low = two_sum(1.0, x)
+    s_low = s_low + low
+    k = (float_to_bits(s) - SQRT_HALF_BITS) >> 52
+    m = bits_to_float(float_to_bits(s) - (k << 52))  # in [sqrt(1/2), sqrt(2))
+    m_low = s_low * bits_to_float((1023 - min(k, 1000)) << 52)
+    f, g = two_sum(m - 1.0, m_low)
+    q, q_low, tail = _log_quotient(f, g)
     n = bits_to_float(k + float_to_bits(MAGIC)) - MAGIC
     high, error = fast_two_sum(n * LN2_HIGH, q)
-    high, error = fast_two_sum(high, error + (fma(n, LN2_LOW, q_low) + (0.5 * q) * (w * series)))
+    high, error = fast_two_sum(high, error + (fma(n, LN2_LOW, q_low) + tail))
     finite = x < math.inf
     return high if finite else x, error if finite else 0.0
 
@@ -278,7 +291,7 @@ def log1p(x):
 
 
 @inline
-def _log1p_unit_parts(x, low):
+def log1p_unit_parts(x, low):
     """Return log(1 + x + low), 0 <= x <= 1, as high + low with relative error below 2^-54."""
     divisor, divisor_low = fast_two_sum(1.0, 0.5 * x)
     reciprocal = 1.0 / divisor
@@ -295,6 +308,22 @@ def _log1p_unit_parts(x, low):
     return fast_two_sum(q, fma(0.5 * q, w * series, q_low))
 
 
+@inline
+def log_parts(x, low):
+    """Return log(x + low), x > 0, as high + low with an error below 2^-56 of the larger of it and 2^-1074."""
+    tiny = x < 2.0**-960
+    x, low = x * (2.0**120 if tiny else 1.0), low * (2.0**120 if tiny else 1.0)
+    k = (float_to_bits(x) - SQRT_HALF_BITS) >> 52
+    m = bits_to_float(float_to_bits(x) - (k << 52))  # in [sqrt(1/2), sqrt(2))
+    f, g = two_sum(m - 1.0, low * bits_to_float((1023 - k) << 52))
+    q, q_low, tail = _log_quotient(f, g)
+    n = bits_to_float(k + float_to_bits(MAGIC)) - MAGIC - (120.0 if tiny else 0.0)
+    high, error = fast_two_sum(n * LN2_HIGH, q)
+    high, error = fast_two_sum(high, error + (fma(n, LN2_LOW, q_low) + tail))
+    usual = 0.0 < x < math.inf
+    return high if usual else (-math.inf if x == 0.0 else x), error if usual else 0.0
+
+
 # ---- the logistic function ----------------------------------------------------------------
 
 
@@ -303,13 +332,25 @@ def logistic(high, low):
     """Return σ(x), σ(-x) and log(1 + exp(-|x|)) of x = high + low.  Worst errors 1.5 ulp."""
     above = high >= 0.0
     e = exp_sum(-abs(high), -low if above else low)
-    tail, _ = _log1p_unit_parts(e, 0.0)
+    tail, _ = log1p_unit_parts(e, 0.0)
     s, s_low = fast_two_sum(1.0, e)
     r = 1.0 / s
     r = fma(r, fma(-r, s, 1.0) - r * s_low, r)
     q = e * r
     q = fma(r, fma(-q, s, e) - q * s_low, q)
     return r if above else q, q if above else r, tail
+
+
+@inline
+def logistic_parts(x, x_low):
+    """Return σ(x + x_low) and σ(-x - x_low), each as high + low with relative error below 2^-56."""
+    above = x >= 0.0
+    e, e_low = exp_parts(-abs(x), -x_low if above else x_low)
+    s, s_low = fast_two_sum(1.0, e)
+    r, r_low = reciprocal_parts(s, s_low + e_low)
+    q = e * r
+    q_low = fma(e, r, -q) + (e * r_low + e_low * r)
+    return (r, r_low, q, q_low) if above else (q, q_low, r, r_low)
 
 
 @inline
@@ -327,26 +368,27 @@ def softplus_tail(x):
 
 
 @inline
-def _log_expit_parts(x):
-    """Return log σ(x) = -max(-x, 0) - log(1 + exp(-|x|)) as high + low."""
-    e, e_low = exp_parts(-abs(x))
-    tail, tail_low = _log1p_unit_parts(e, e_low)
-    above = -x if x < 0.0 else 0.0
-    high, low = two_sum(above, tail)
-    return -high, -(low + tail_low) if high < math.inf else 0.0
+def log_expit_parts(x, x_low=0.0):
+    """Return log σ(x + x_low) = -max(-x, 0) - log(1 + exp(-|x|)) as high + low."""
+    above = x >= 0.0
+    e, e_low = exp_parts(-abs(x), -x_low if above else x_low)
+    tail, tail_low = log1p_unit_parts(e, e_low)
+    high, low = two_sum(0.0 if above else -x, tail)
+    low += tail_low - (0.0 if above else x_low)
+    return -high, -low if high < math.inf else 0.0
 
 
 @inline
-def log_expit(x):
-    """Return log σ(x).  Worst error 0.8 ulp."""
-    high, low = _log_expit_parts(x)
+def log_expit(x, x_low=0.0):
+    """Return log σ(x + x_low).  Worst error 0.8 ulp."""
+    high, low = log_expit_parts(x, x_low)
     return high + low
 
 
 @inline
-def expit_power(x, a):
-    """Return σ(x)^a for a >= 0, with 0^0 = 1.  Worst error 1.4 ulp for a <= 5."""
-    high, low = _log_expit_parts(x)
+def expit_power(x, a, x_low=0.0):
+    """Return σ(x + x_low)^a for a >= 0, with 0^0 = 1.  Worst error 1.4 ulp for a <= 5."""
+    high, low = log_expit_parts(x, x_low)
     power = a * high
     result = exp_sum(power, fma(a, high, -power) + a * low)
     return 1.0 if a == 0.0 and x == x else result

@@ -19,8 +19,8 @@ def log(x):
 
 
 def power(x, a):
-    """Return x^a for x > 0, any real a."""
-    return exp(a * log(x))
+    """Return x^a for x > 0 and any real a, or 0 for x = 0 < a."""
+    return x if x == 0 and a > 0 else exp(a * log(x))
 
 
 def sigmoid(z):
@@ -33,3 +33,25 @@ def softmax(z):
     e = [exp(x) for x in z]
     total = sum(e)
     return [x / total for x in e]
+
+
+def magnitudes_against_rest(p, c, f1, f2):
+    """Return Σ |terms| of the derivatives of Σ_i φ_i(x_i), x_i the log-odds, from |φ'_i| and |φ''_i|.
+
+    With a^i_k = p_k/c_i, c = 1 - p, the terms are those of φ'_i (e_i - a^i) and of
+    φ''_i (e_i - a^i)(e_i - a^i)ᵀ - φ'_i (diag(a^i) - a^i a^iᵀ).
+    """
+    n = range(len(p))
+    far = [[1 if k == i else 0 if c[i] == 0 else p[k] / c[i] for k in n] for i in n]  # no rest, no shares
+
+    def bend(j, k):
+        shared = sum(f1[i] * far[i][j] * far[i][k] for i in n if i != j and i != k)
+        return sum(f2[i] * far[i][j] * far[i][k] for i in n) + shared
+
+    return {
+        "gradient": [sum(f1[i] * far[i][k] for i in n) for k in n],
+        "hessian_diagonal": [bend(k, k) + sum(f1[i] * far[i][k] for i in n if i != k) for k in n],
+        "hessian": [
+            bend(j, k) + (sum(f1[i] * far[i][k] for i in n if i != k) if j == k else 0) for j in n for k in n
+        ],
+    }

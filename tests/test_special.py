@@ -118,8 +118,8 @@ def test_powers_of_the_logistic_function(a):
 PARTS = {
     "exp_parts": (lambda x: special.exp_parts(x), lambda x: x.exp(), BOTH[(BOTH <= 600) & (BOTH > -660)]),
     "log1p_parts": (lambda x: special.log1p_parts(x, 0.0), lambda x: (1 + x).log(), POSITIVE[POSITIVE > 1e-280]),
-    "_log1p_unit_parts": (
-        lambda x: special._log1p_unit_parts(x, 0.0),
+    "log1p_unit_parts": (
+        lambda x: special.log1p_unit_parts(x, 0.0),
         lambda x: (1 + x).log(),
         POSITIVE[(POSITIVE > 1e-280) & (POSITIVE <= 1)],
     ),

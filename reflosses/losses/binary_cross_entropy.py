@@ -54,10 +54,11 @@ class BinaryCrossEntropy(NamedTuple):
         return {
             "gradient": self.pos_weight * y * not_p + (1 - y) * p,
             "label_gradient": -self.pos_weight * textbook.log(p) - textbook.log(not_p),
+            "parameter_gradient": [-y * textbook.log(p)],
         }
 
-    def kernel(self, z, y):
-        a, b = self.pos_weight * y, 1.0 - y
+    def kernel(self, z, y, not_y):
+        a, b = self.pos_weight * y, not_y
         p, not_p = expit(z), expit(-z)
         value = (a + b) * softplus_tail(z) + mass_times(b if z > 0.0 else a, abs(z))
         return value, b * p - a * not_p, (a + b) * p * not_p

@@ -2,9 +2,9 @@
 
 from typing import Annotated, NamedTuple
 
-from ..dispatch import classwise, classwise_label, classwise_parameters
 from ..domain import BELOW_ONE, Targets
-from ..special import fma, inline, mass_times, two_sum
+from ..special import fma, inline, two_sum
+from .categorical_focal import CategoricalFocal
 from .cross_entropy import CrossEntropy
 
 
@@ -17,6 +17,21 @@ def smoothed(y, s, n):
     move = s * step
     t, error = two_sum(y, move)
     return t + (error + (fma(s, step, -move) + s * (step_low + uniform_low)))
+
+
+def magnitudes_of_changed(inner, in_label, in_parameter):
+    """Return the magnitudes of a loss whose labels are changed, from those of the loss within it.
+
+    ``in_label`` and ``in_parameter`` are the changed labels' absolute slopes, one a class or, for
+    losses of single logits, one.
+    """
+    slopes = inner["label_gradient"]
+    if not isinstance(slopes, list):
+        own, of_parameter = in_label * slopes, in_parameter * slopes
+    else:
+        own = [slope * factor for slope, factor in zip(slopes, in_label)]
+        of_parameter = sum(slope * factor for slope, factor in zip(slopes, in_parameter))
+    return {**inner, "label_gradient": own, "parameter_gradient": [*inner["parameter_gradient"], of_parameter]}
 
 
 class LabelSmoothing(NamedTuple):
@@ -54,32 +69,25 @@ class LabelSmoothing(NamedTuple):
 
     targets = Targets.CLASSES
     no_cancellation = ("value",)  # for hard labels
-    settings = (CrossEntropy(), 0.1), (CrossEntropy(), 0.0), (CrossEntropy((0.5, 2.0, 1.0)), 0.3)
+    settings = (
+        (CrossEntropy(), 0.1),
+        (CrossEntropy(), 0.0),
+        (CrossEntropy((0.5, 2.0, 1.0)), 0.3),
+        (CategoricalFocal(1.5), 0.2),
+    )
 
     def textbook(self, z, y):
         return self.loss.textbook(z, self._smooth(y))
 
     def magnitudes(self, z, y):
         inner = self.loss.magnitudes(z, self._smooth(y))
-        slopes = inner["label_gradient"]
-        of_smoothing = sum((1 / len(z) + y_i) * slope for y_i, slope in zip(y, slopes))
-        return {
-            **inner,
-            "label_gradient": [(1 - self.smoothing) * slope for slope in slopes],
-            "parameter_gradient": [*inner["parameter_gradient"], of_smoothing],
-        }
+        return magnitudes_of_changed(inner, [1 - self.smoothing] * len(z), [1 / len(z) + y_i for y_i in y])
 
     def _smooth(self, y):
         return [y_i * (1 - self.smoothing) + self.smoothing / len(y) for y_i in y]
 
-    def kernel(self, u, q, c, y, n):
-        return classwise(self.loss, u, q, c, smoothed(y, self.smoothing, n), n)
+    def relabel(self, y, n, positive):
+        return smoothed(y, self.smoothing, n)
 
-    def label_kernel(self, u, q, c, y, n):
-        t = smoothed(y, self.smoothing, n)
-        return (1.0 - self.smoothing) * classwise_label(self.loss, u, q, c, t, n)
-
-    def parameter_kernel(self, u, q, c, y, n):
-        t = smoothed(y, self.smoothing, n)
-        smoothing = mass_times(1.0 / n - y, classwise_label(self.loss, u, q, c, t, n))
-        return classwise_parameters(self.loss, u, q, c, t, n) + (smoothing,)
+    def relabel_slopes(self, y, n, positive):
+        return 1.0 - self.smoothing, 1.0 / n - y

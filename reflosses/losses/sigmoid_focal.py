@@ -5,7 +5,7 @@ from typing import Annotated, NamedTuple
 
 from .. import textbook
 from ..domain import NONNEGATIVE, UNIT, Targets
-from ..special import expit, expit_power, fma, inline, log_expit, mass_times, product, two_sum
+from ..special import expit, expit_power, fma, inline, log_expit, logistic, mass_times, product, two_sum
 
 
 @inline
@@ -29,6 +29,14 @@ def times(w, rest, x):
     """Return (w + rest) x, rounded once; 0 for no weight."""
     small = rest * x
     return 0.0 if w == 0.0 else fma(w, x, small if abs(small) < math.inf else 0.0)
+
+
+@inline
+def focus(x, low, gamma):
+    """Return w = (1 - q)^γ, q = σ(x + low), and its factors in the derivatives of -w log q."""
+    q, c, _ = logistic(x, low)
+    pull = gamma * mass_times(q, log_expit(x, low))
+    return expit_power(-x, gamma, -low), pull - c, q * c * (1.0 + 2.0 * gamma) + pull * (c - gamma * q)
 
 
 class SigmoidFocal(NamedTuple):
@@ -98,14 +106,11 @@ class SigmoidFocal(NamedTuple):
 
     def kernel(self, z, y):
         t = z if y == 1.0 else -z
-        q, c, s = expit(t), expit(-t), log_expit(t)
-        focus = expit_power(-t, self.gamma)
-        w, rest = product(balance(self.alpha, y)[0], focus)
-        rest = rest + rounding(self.alpha, y) * focus
-        pull = self.gamma * mass_times(q, s)
-        slope = times(w, rest, pull - c)
-        bend = times(w, rest, q * c * (1.0 + 2.0 * self.gamma) + pull * (c - self.gamma * q))
-        return -times(w, rest, s), slope if y == 1.0 else -slope, bend
+        faded, slope, bend = focus(t, 0.0, self.gamma)
+        w, rest = product(balance(self.alpha, y)[0], faded)
+        rest = rest + rounding(self.alpha, y) * faded
+        slope = times(w, rest, slope)
+        return -times(w, rest, log_expit(t)), slope if y == 1.0 else -slope, times(w, rest, bend)
 
     def label_kernel(self, z, y):
         t, sign = (z, 1.0) if y == 1.0 else (-z, -1.0)

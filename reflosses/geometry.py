@@ -1,0 +1,183 @@
+"""From logits to what every class pays and back: one set of functions for each contract.
+
+Drivers call these six functions of a row, and each loss is answered by the module of its contract:
+``rows`` for functions of u = log p under softmax, ``one_against_rest`` for functions of the log-odds,
+``tempered`` for functions of u = log_t p under the tempered softmax.  Between ``open_row`` and the
+rest the arrays u, q and c hold what the contract's kernel is asked with.
+"""
+
+from . import one_against_rest as rest
+from . import rows
+from .dispatch import (
+    by_change_of_labels,
+    by_contract,
+    change_slopes,
+    chosen_by,
+    classwise,
+    classwise_label,
+    classwise_parameters,
+    core,
+    counts_positive,
+    one_against_rest,
+    one_against_rest_parameters,
+    pointwise_label,
+    relabelled,
+    slope_in_label,
+)
+from .rows import label, per_class
+from .special import inline, mass_times
+
+# ---- one class ----------------------------------------------------------------------------
+
+
+def _terms_against_rest(loss, u, q, c, y, n):
+    value, slope, bend = one_against_rest(core(loss), u, c, n)
+    return mass_times(y, value), mass_times(y, slope), mass_times(y, bend)
+
+
+@by_contract(one_against_rest=_terms_against_rest)
+def terms(loss, u, q, c, y, n):
+    """Return what a class with the changed label y pays, and its two derivatives."""
+    return classwise(core(loss), u, q, c, y, n)
+
+
+@by_contract(one_against_rest=lambda loss, u, q, c, y, n: one_against_rest(core(loss), u, c, n)[0])
+def label_slope(loss, u, q, c, y, n):
+    """Return the derivative of what a class pays in its changed label."""
+    return classwise_label(core(loss), u, q, c, y, n)
+
+
+@by_contract(one_against_rest=lambda loss, u, q, c, y, n: (one_against_rest_parameters(core(loss), u, c, n), y))
+def parameter_slopes(loss, u, q, c, y, n):
+    """Return the derivatives of what a class pays in the parameters, and what multiplies them."""
+    return classwise_parameters(core(loss), u, q, c, y, n), 1.0
+
+
+def _slopes_of_changes(loss, u, q, c, y, n, positive):
+    slope = label_slope(loss, u, q, c, relabelled(loss, y, n, positive), n)
+    return change_slopes(loss, y, n, positive, slope)
+
+
+@by_change_of_labels(_slopes_of_changes)
+def slopes_of_changes(loss, u, q, c, y, n, positive):
+    """Return the derivatives of what a class pays in the parameters of the changes of its label."""
+    return ()
+
+
+@inline
+def both_labels(loss, y):
+    """Return the changed labels of a logit and of the class that it is not, neither by subtraction."""
+    return relabelled(loss, y, 2, 2.0), relabelled(loss, 1.0 - y, 2, 2.0)
+
+
+def _pointwise_slopes_of_changes(loss, z, y):
+    slope = pointwise_label(core(loss), z, *both_labels(loss, y))
+    return change_slopes(loss, y, 2, 2.0, slope)
+
+
+@by_change_of_labels(_pointwise_slopes_of_changes)
+def pointwise_slopes_of_changes(loss, z, y):
+    """Return the derivatives of a logit's loss in the parameters of the changes of its label."""
+    return ()
+
+
+def _count(loss, labels, row, n):
+    count = 0.0
+    for k in range(n):
+        count += 1.0 if label(labels, row, k) > 0.0 else 0.0
+    return count
+
+
+@chosen_by(counts_positive, {True: _count})
+def positive_labels(loss, labels, row, n):
+    """Return how many classes of a row have a label above 0; 0 where nobody asks."""
+    return 0.0
+
+
+# ---- one row ------------------------------------------------------------------------------
+
+
+@by_contract(one_against_rest=rest.open_row)
+def open_row(loss, z, u, q, c):
+    """Fill what the kernels are asked with; return the largest class, or -1 for a row of nan."""
+    return rows.softmax_row(loss, z, u, q, c)
+
+
+@by_contract(one_against_rest=rest.close_terms)
+def close_terms(loss, m, u, q, c, f1, f2):
+    """Leave in u, q, c, f1 and f2 what the derivatives of the row are made of."""
+    return None
+
+
+@inline
+def changed_label(loss, labels, row, positive, k, n):
+    """Return the label of class k after all changes."""
+    return relabelled(loss, label(labels, row, k), n, positive)
+
+
+@inline
+def class_terms(loss, class_weight, labels, row, m, u, q, c, f, f1, f2):
+    """Fill what every class pays, F, and its two derivatives."""
+    n = u.size
+    positive = positive_labels(loss, labels, row, n)
+    for k in range(n):
+        w, y = per_class(class_weight, k), changed_label(loss, labels, row, positive, k, n)
+        value, slope, bend = terms(loss, u[k], q[k], c[k], y, n)
+        f[k], f1[k], f2[k] = mass_times(w, value), mass_times(w, slope), mass_times(w, bend)
+    close_terms(loss, m, u, q, c, f1, f2)
+
+
+@by_contract(one_against_rest=rest.gradient_row)
+def gradient_row(loss, m, u, q, c, f1, scale, out):
+    """Fill scale · ∇ℓ."""
+    rows.gradient_row(loss, m, u, q, c, f1, scale, out)
+
+
+@by_contract(one_against_rest=rest.hessian_diagonal_row)
+def hessian_diagonal_row(loss, m, u, q, c, f1, f2, scale, out):
+    """Fill scale · diag ∇²ℓ."""
+    rows.hessian_diagonal_row(loss, m, u, q, c, f1, f2, scale, out)
+
+
+@by_contract(one_against_rest=rest.hessian_row)
+def hessian_row(loss, m, u, q, c, f1, f2, scale, diagonal, out):
+    """Fill scale · ∇²ℓ."""
+    rows.hessian_row(loss, m, u, q, c, f1, f2, scale, diagonal, out)
+
+
+@by_contract(one_against_rest=rest.hessian_vector_row)
+def hessian_vector_row(loss, m, u, q, c, f1, f2, vector, scale, centered, out):
+    """Fill scale · ∇²ℓ v."""
+    rows.hessian_vector_row(loss, m, u, q, c, f1, f2, vector, scale, centered, out)
+
+
+# ---- a row with a hard label --------------------------------------------------------------
+
+
+def _hard_against_rest(loss, odds, odds_low, n):
+    log_odds, low = rest.log_parts(loss, odds, odds_low)
+    value, slope, _ = one_against_rest(core(loss), -log_odds, -low, n)
+    return value, slope, slope / odds if odds > 0.0 else 0.0
+
+
+@by_contract(one_against_rest=_hard_against_rest)
+def hard_terms(loss, odds, odds_low, n):
+    """Return what a label pays at the odds against it, its slope g_y, and the others' -g_k / exp(z_k - z_y)."""
+    q = rows.share_of_one(odds, odds_low)
+    c = odds * q
+    value, slope, _ = classwise(loss, -rows.log1p_parts(loss, odds, odds_low)[0], q, c, 1.0, n)
+    return value, c * slope, slope * q
+
+
+def _pair_against_rest(loss, high, low):
+    value, slope, _ = one_against_rest(core(loss), -high, -low, 2)
+    return value, slope
+
+
+@by_contract(one_against_rest=_pair_against_rest)
+def pair_terms(loss, high, low):
+    """Return what a label pays, and its slope, where the other one of two classes is high + low above it."""
+    c, q, tail = rows.logistic(loss, high, low)
+    u = -((high if high > 0.0 else 0.0) + (tail + (low if high > 0.0 else 0.0)))
+    value, slope, _ = classwise(loss, u, q, c, 1.0, 2)
+    return value, c * slope

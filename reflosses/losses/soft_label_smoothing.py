@@ -1,0 +1,69 @@
+"""Label smoothing of soft labels."""
+
+from typing import Annotated, NamedTuple
+
+from ..domain import NONNEGATIVE, Targets
+from .cross_entropy import CrossEntropy
+from .label_smoothing import magnitudes_of_changed
+
+
+class SoftLabelSmoothing(NamedTuple):
+    """A row loss whose positive labels give up a share α together, spread evenly over all classes.
+
+    Definition
+    ----------
+    Let L(z, t) be the loss of C logits z and labels t, α >= 0, and m the number of positive
+    labels of the row. Then
+
+        ℓ(z) = L(z, t),   t_i = max(y_i - α/m, 0) + α/C.
+
+    For a class, or a row with a single 1, and α <= 1 that is `LabelSmoothing`; otherwise a label
+    below α/m gives up no more than it has, and t sums to more than 1.
+
+    Derivation
+    ----------
+    t is piecewise affine in y and in α, so derivatives in the logits are L's own at t, and
+
+        ∂ℓ/∂y_i = [y_i > α/m] ∂L/∂t_i,      ∂ℓ/∂α = Σ_i (1/C - [y_i > α/m]/m) ∂L/∂t_i;
+
+    at the kink y_i = α/m that is the derivative towards smaller y, and m does not change.
+
+    Accuracy
+    --------
+    y - α/m is exact or nearly so where they are close, and rounds once or twice elsewhere.
+
+    References
+    ----------
+    The incendio library's `smooth_soft_labels`, 2020, documented with htools.
+    """
+
+    loss: CrossEntropy = CrossEntropy()
+    smoothing: Annotated[float, NONNEGATIVE] = 0.1  # α; 0 is the loss itself
+
+    targets = Targets.CLASSES
+    no_cancellation = ("value",)  # for hard labels
+    counts_positive = True
+    settings = (CrossEntropy(), 0.1), (CrossEntropy(), 0.0), (CrossEntropy((0.5, 2.0, 1.0)), 0.3), (CrossEntropy(), 1.5)
+
+    def textbook(self, z, y):
+        return self.loss.textbook(z, self._smooth(y))
+
+    def magnitudes(self, z, y):
+        share = self._share(y)
+        slopes = [int(y_i > share) for y_i in y]
+        of_alpha = [1 / len(y) + slope / max(sum(y_i > 0 for y_i in y), 1) for slope in slopes]
+        return magnitudes_of_changed(self.loss.magnitudes(z, self._smooth(y)), slopes, of_alpha)
+
+    def _share(self, y):
+        return self.smoothing / max(sum(y_i > 0 for y_i in y), 1)
+
+    def _smooth(self, y):
+        share = self._share(y)
+        return [(y_i - share if y_i > share else 0) + self.smoothing / len(y) for y_i in y]
+
+    def relabel(self, y, n, positive):
+        return max(y - self.smoothing / positive, 0.0) + self.smoothing / n if y == y else y
+
+    def relabel_slopes(self, y, n, positive):
+        gives = y > self.smoothing / positive
+        return 1.0 if gives else 0.0, 1.0 / n - (1.0 / positive if gives else 0.0)
