@@ -48,6 +48,7 @@ from .geometry import (
     parameter_slopes,
     pointwise_slopes_of_changes,
     positive_labels,
+    shared_slope,
     slopes_of_changes,
     terms,
 )
@@ -355,6 +356,8 @@ def build(stamp):
                 changes = slopes_of_changes(loss, u[k], q[k], c[k], label(labels, i, k), n, positive)
                 add_slopes(gradient[i], lost, 0, mass_times(w, mass), slopes)
                 add_slopes(gradient[i], lost, len(slopes), w, changes)
+            shared = shared_slope(loss, class_weight, labels, i, positive, u, q, c)
+            gradient[i, len(slopes) - 1] += shared
             for j in range(gradient.shape[1]):
                 slope = gradient[i, j] + (lost[j] if lost[j] == lost[j] else 0.0)  # infinite sums lose nothing
                 gradient[i, j] = mass_times(scale, slope if m >= 0 else math.nan)

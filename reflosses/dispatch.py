@@ -184,10 +184,26 @@ def one_against_rest_parameters(self, x, low, n):
     return self.parameter_kernel(x, low, n)
 
 
+def tempered(self, log_p, low, q, c, y):
+    """Return (F, F', F'') of what one class pays, as a function of u = log_t p."""
+    return self.kernel(log_p, low, q, c, y)
+
+
+def tempered_label(self, log_p, low, q, c, y):
+    """Return ∂F/∂y."""
+    return self.label_kernel(log_p, low, q, c, y)
+
+
+def tempered_parameters(self, log_p, low, q, c, y):
+    """Return ∂F/∂θ for every real parameter θ, in order, at a fixed p."""
+    return self.parameter_kernel(log_p, low, q, c, y)
+
+
 SIGNATURES = {  # Numba takes the names from the signature
     "z, y": lambda kernel: lambda self, z, y, not_y: kernel(bare(self), z, y),
     "z, y, not_y": lambda kernel: lambda self, z, y, not_y: kernel(bare(self), z, y, not_y),
     "u, q, c, y, n": lambda kernel: lambda self, u, q, c, y, n: kernel(bare(self), u, q, c, y, n),
+    "log_p, low, q, c, y": lambda kernel: lambda self, log_p, low, q, c, y: kernel(bare(self), log_p, low, q, c, y),
     "x, low, n": lambda kernel: lambda self, x, low, n: kernel(bare(self), x, low, n),
     "y, n, positive": lambda kernel: lambda self, y, n, positive: kernel(bare(self), y, n, positive),
 }
@@ -219,6 +235,9 @@ _open(classwise_label, "label_kernel")
 _open(classwise_parameters, "parameter_kernel")
 _open(one_against_rest, "kernel")
 _open(one_against_rest_parameters, "parameter_kernel")
+_open(tempered, "kernel")
+_open(tempered_label, "label_kernel")
+_open(tempered_parameters, "parameter_kernel")
 _open(relabel, "relabel")
 _open(relabel_slopes, "relabel_slopes")
 

@@ -27,6 +27,7 @@ class Interval(NamedTuple):
 
 
 NONNEGATIVE = Interval(0.0, math.inf, high_open=True)
+POSITIVE = Interval(0.0, math.inf, low_open=True, high_open=True)
 UNIT = Interval(0.0, 1.0)
 BELOW_ONE = Interval(0.0, 1.0, high_open=True)
 

@@ -7,8 +7,9 @@ rest the arrays u, q and c hold what the contract's kernel is asked with.
 """
 
 from . import one_against_rest as rest
-from . import rows
+from . import rows, tempered
 from .dispatch import (
+    bare,
     by_change_of_labels,
     by_contract,
     change_slopes,
@@ -23,7 +24,10 @@ from .dispatch import (
     pointwise_label,
     relabelled,
     slope_in_label,
+    tempered_label,
+    tempered_parameters,
 )
+from .dispatch import tempered as tempered_kernel
 from .rows import label, per_class
 from .special import inline, mass_times
 
@@ -35,19 +39,37 @@ def _terms_against_rest(loss, u, q, c, y, n):
     return mass_times(y, value), mass_times(y, slope), mass_times(y, bend)
 
 
-@by_contract(one_against_rest=_terms_against_rest)
+def _tempered_terms(loss, u, q, c, y, n):
+    return tempered_kernel(core(loss), u, c, q, tempered.complement(loss, u, c, q), y)
+
+
+@by_contract(one_against_rest=_terms_against_rest, tempered=_tempered_terms)
 def terms(loss, u, q, c, y, n):
     """Return what a class with the changed label y pays, and its two derivatives."""
     return classwise(core(loss), u, q, c, y, n)
 
 
-@by_contract(one_against_rest=lambda loss, u, q, c, y, n: one_against_rest(core(loss), u, c, n)[0])
+def _tempered_label_slope(loss, u, q, c, y, n):
+    return tempered_label(core(loss), u, c, q, tempered.complement(loss, u, c, q), y)
+
+
+@by_contract(
+    one_against_rest=lambda loss, u, q, c, y, n: one_against_rest(core(loss), u, c, n)[0],
+    tempered=_tempered_label_slope,
+)
 def label_slope(loss, u, q, c, y, n):
     """Return the derivative of what a class pays in its changed label."""
     return classwise_label(core(loss), u, q, c, y, n)
 
 
-@by_contract(one_against_rest=lambda loss, u, q, c, y, n: (one_against_rest_parameters(core(loss), u, c, n), y))
+def _tempered_parameter_slopes(loss, u, q, c, y, n):
+    return tempered_parameters(core(loss), u, c, q, tempered.complement(loss, u, c, q), y), 1.0
+
+
+@by_contract(
+    one_against_rest=lambda loss, u, q, c, y, n: (one_against_rest_parameters(core(loss), u, c, n), y),
+    tempered=_tempered_parameter_slopes,
+)
 def parameter_slopes(loss, u, q, c, y, n):
     """Return the derivatives of what a class pays in the parameters, and what multiplies them."""
     return classwise_parameters(core(loss), u, q, c, y, n), 1.0
@@ -97,13 +119,21 @@ def positive_labels(loss, labels, row, n):
 # ---- one row ------------------------------------------------------------------------------
 
 
-@by_contract(one_against_rest=rest.open_row)
+def _open_tempered_row(loss, z, u, q, c):
+    return tempered.open_row(loss, bare(core(loss)).t2, z, u, q, c)
+
+
+@by_contract(one_against_rest=rest.open_row, tempered=_open_tempered_row)
 def open_row(loss, z, u, q, c):
     """Fill what the kernels are asked with; return the largest class, or -1 for a row of nan."""
     return rows.softmax_row(loss, z, u, q, c)
 
 
-@by_contract(one_against_rest=rest.close_terms)
+def _close_tempered_terms(loss, m, u, q, c, f1, f2):
+    tempered.close_terms(loss, bare(core(loss)).t2, m, u, q, c, f1, f2)
+
+
+@by_contract(one_against_rest=rest.close_terms, tempered=_close_tempered_terms)
 def close_terms(loss, m, u, q, c, f1, f2):
     """Leave in u, q, c, f1 and f2 what the derivatives of the row are made of."""
     return None
@@ -125,6 +155,26 @@ def class_terms(loss, class_weight, labels, row, m, u, q, c, f, f1, f2):
         value, slope, bend = terms(loss, u[k], q[k], c[k], y, n)
         f[k], f1[k], f2[k] = mass_times(w, value), mass_times(w, slope), mass_times(w, bend)
     close_terms(loss, m, u, q, c, f1, f2)
+
+
+def _temperature_slope(loss, class_weight, labels, row, positive, u, q, c):
+    t, n, mean, mass = bare(core(loss)).t2, u.size, 0.0, 0.0
+    for k in range(n):
+        escort = tempered.power(loss, u[k], c[k], t, 0.0)
+        mass += escort
+        mean += escort * tempered.stretch(t, u[k])
+    total, low = 0.0, 0.0
+    for k in range(n):
+        y = changed_label(loss, labels, row, positive, k, n)
+        slope = mass_times(per_class(class_weight, k), terms(loss, u[k], q[k], c[k], y, n)[1])
+        total, low = rows.add(loss, total, low, slope * (tempered.stretch(t, u[k]) - mean / mass))
+    return total + low
+
+
+@by_contract(tempered=_temperature_slope)
+def shared_slope(loss, class_weight, labels, row, positive, u, q, c):
+    """Return the derivative in the last parameter that p itself depends on, at fixed logits; else 0."""
+    return 0.0
 
 
 @by_contract(one_against_rest=rest.gradient_row)

@@ -20,7 +20,7 @@ from numba import njit
 from numba.extending import overload
 
 from . import single, special
-from .dispatch import by_precision
+from .dispatch import by_contract, by_precision
 from .special import fma, inline, mass_times, two_sum
 from .vectors import lane_sums
 
@@ -197,6 +197,12 @@ def softmax_row(loss, z, u, q, c):
     return m
 
 
+@by_contract(tempered=lambda loss, f1: 0.0)
+def pull(loss, f1):
+    """Return B = Σ F', which the second derivatives of softmax multiply; those of other contracts are in F''."""
+    return total(loss, f1)
+
+
 @inline
 def gradient_row(loss, m, u, q, c, f1, scale, out):
     """Fill scale · ∇ℓ."""
@@ -212,7 +218,7 @@ def gradient_row(loss, m, u, q, c, f1, scale, out):
 def hessian_diagonal_row(loss, m, u, q, c, f1, f2, scale, out):
     """Fill scale · diag ∇²ℓ."""
     n = q.size
-    slopes = total(loss, f1)
+    slopes = pull(loss, f1)
     others = total_without(loss, f2, m)
     everything = others + f2[m]
     for j in range(n):
@@ -224,7 +230,7 @@ def hessian_diagonal_row(loss, m, u, q, c, f1, f2, scale, out):
 def hessian_row(loss, m, u, q, c, f1, f2, scale, diagonal, out):
     """Fill scale · ∇²ℓ."""
     n = q.size
-    slopes = total(loss, f1)
+    slopes = pull(loss, f1)
     others = total_without(loss, f2, m)
     everything = others + f2[m]
     for i in range(n):
@@ -253,7 +259,7 @@ def centered_row(m, q, c, vector, out):
 def hessian_vector_row(loss, m, u, q, c, f1, f2, vector, scale, centered, out):
     """Fill scale · ∇²ℓ v."""
     n = q.size
-    slopes = total(loss, f1)
+    slopes = pull(loss, f1)
     centered_row(m, q, c, vector, centered)
     others = 0.0
     for k in range(n):

@@ -173,3 +173,30 @@ def expit_power(x, a, x_low=0.0):
     """Return σ(x)^a for a >= 0, with 0^0 = 1."""
     result = exp(a * log_expit(x))
     return 1.0 if a == 0.0 and x == x else result
+
+
+@inline
+def expm1(x, x_low=0.0):
+    """Return exp(x) - 1."""
+    f = x if abs(x) <= 0.34 else 0.0
+    a0, a1, a2, a3, a4, a5, a6 = EXP_TAIL
+    tail = fma(f, fma(f, fma(f, fma(f, fma(f, fma(f, a6, a5), a4), a3), a2), a1), a0)
+    return fma(f * f, tail, f) if abs(x) <= 0.34 else exp(x) - 1.0
+
+
+@inline
+def log_tempered(v, v_low, beta, beta_low):
+    """Return (log p, 0) of p = [1 + β v]_+^(-1/β), and 1 + β v."""
+    w = beta * v
+    b = 1.0 + w
+    high, _ = log_parts(b if b > 0.0 else 0.0, 0.0)
+    straight = abs(w) < 2.0**-12
+    q = v * (1.0 - w * (0.5 - w * (1.0 / 3.0 - 0.25 * w))) if straight else high / beta
+    return -math.inf if v == math.inf or b <= 0.0 else -q, 0.0, b
+
+
+@inline
+def power(log_x, low, a, a_low):
+    """Return x^a from log x; 1 for a = 0, and 0 for x = 0 and any other a."""
+    result = exp(a * log_x) if log_x > -math.inf or log_x != log_x else 0.0
+    return 1.0 if a == 0.0 and log_x == log_x else result

@@ -86,6 +86,43 @@ LOG_UNIT_TAIL = (
     0.14939922758019583,
 )
 
+NODES = (  # of Gauss and Legendre's rule for integrals from 0 to 1
+    0.005299532504175031,
+    0.0277124884633837,
+    0.06718439880608412,
+    0.1222977958224985,
+    0.19106187779867811,
+    0.2709916111713863,
+    0.35919822461037054,
+    0.4524937450811813,
+    0.5475062549188188,
+    0.6408017753896295,
+    0.7290083888286136,
+    0.8089381222013219,
+    0.8777022041775016,
+    0.9328156011939159,
+    0.9722875115366163,
+    0.994700467495825,
+)
+WEIGHTS = (  # of the same
+    0.013576229705877088,
+    0.031126761969323728,
+    0.0475792558412463,
+    0.062314485627767036,
+    0.07479799440828835,
+    0.08457825969750132,
+    0.09130170752246182,
+    0.09472530522753432,
+    0.09472530522753432,
+    0.09130170752246182,
+    0.08457825969750132,
+    0.07479799440828835,
+    0.062314485627767036,
+    0.0475792558412463,
+    0.031126761969323728,
+    0.013576229705877088,
+)
+
 
 # ---- machine operations -------------------------------------------------------------------
 # LLVM instructions in compiled code, plain Python where Numba's compiler is switched off.
@@ -249,6 +286,16 @@ def exp_parts(x, x_low=0.0):
     return _limited(x, _times_power(high, shifted)), _limited(x, low * _times_power(1.0, shifted))
 
 
+@inline
+def expm1(x, x_low=0.0):
+    """Return exp(x + x_low) - 1 for x <= 600.  Worst error 1.1 ulp."""
+    small = abs(x) <= 0.34
+    f = x if small else 0.0
+    e, e_low = exp_parts(x, x_low)
+    near = f + (x_low + (f * f) * fma(f, _exp_tail(f), 0.5))
+    return near if small else (e - 1.0) + e_low
+
+
 # ---- logarithm ----------------------------------------------------------------------------
 
 
@@ -322,6 +369,119 @@ def log_parts(x, low):
     high, error = fast_two_sum(high, error + (fma(n, LN2_LOW, q_low) + tail))
     usual = 0.0 < x < math.inf
     return high if usual else (-math.inf if x == 0.0 else x), error if usual else 0.0
+
+
+# ---- tempered logarithm and exponential ---------------------------------------------------
+
+
+@inline
+def log_tempered(v, v_low, beta, beta_low):
+    """Return log p of p = [1 + β v]_+^(-1/β) as high + low, and 1 + β v.
+
+    v + v_low is -u, and β + beta_low = t - 1 may have either sign or be 0, where log p = -v, and no neighbourhood of 0 is treated
+    apart but one in which two terms of a series are exact.
+    """
+    w, error = product(beta, v)
+    w_low = fma(beta, v_low, error) + beta_low * v
+    b, b_low = two_sum(1.0, w)
+    b_low = b_low + w_low
+    high, low = log_parts(b if b > 0.0 else 0.0, b_low)
+    factor, factor_low = reciprocal_parts(beta, beta_low)
+    q, q_low = product(high, factor)
+    q_low = q_low + fma(high, factor_low, low * factor)
+    straight = abs(w) < 2.0**-40
+    q = v if straight else q
+    q_low = v_low - v * (w * (0.5 - w / 3.0)) if straight else q_low
+    finite = abs(q) < math.inf
+    outside = v == math.inf or b <= 0.0
+    return -math.inf if outside else -q, -q_low if finite and not outside else 0.0, b
+
+
+@inline
+def power_parts(log_x, low, a, a_low):
+    """Return the high and low part of a log x, as ``exp_sum`` takes them for x^a."""
+    high = a * log_x
+    small = fma(a, log_x, -high) + (a * low + a_low * log_x)
+    return high, small if abs(high) < math.inf else 0.0
+
+
+@inline
+def power(log_x, low, a, a_low):
+    """Return x^a from log x = log_x + low; 1 for a = 0, and 0 for x = 0 and any other a."""
+    result = exp_sum(*power_parts(log_x, low, a, a_low))
+    result = result if log_x > -math.inf or log_x != log_x else 0.0
+    return 1.0 if a == 0.0 and log_x == log_x else result
+
+
+@inline
+def _expm1_over(d, d_low, a, a_low):
+    """Return (exp(a d) - 1)/a, which is d at a = 0."""
+    if a == 0.0:
+        return d
+    return expm1(*power_parts(d, d_low, a, a_low)) / a
+
+
+@inline
+def divergence(log_p, low, log_y, log_low, b, b_low):
+    """Return ∫ (x - y) x^(b-1) dx from y to p, b <= 1: never negative, and ∞ for p = 0 >= b.
+
+    With D = log(p/y) it is y^(b+1) ∫ (e^w - 1) e^(bw) dw from 0 to D.  Where D is moderate, sixteen
+    nodes of Gauss and Legendre do it, whose terms share a sign; beyond, the two terms of the closed
+    form are far apart, taken relative to the larger one of p and y.
+    """
+    d, error = two_sum(log_p, -log_y)
+    d_low = error + (low - log_low) if abs(d) < math.inf else 0.0
+    next_b, next_low = two_sum(b, 1.0)
+    next_low += b_low
+    if abs(d) * (1.0 + abs(b)) <= 6.0:
+        total = 0.0
+        for k in range(16):
+            w = d * NODES[k]
+            total += WEIGHTS[k] * (expm1(w) * exp(b * w))
+        total = d * total + expm1(d) * exp(b * d) * d_low
+        return power(log_y, log_low, next_b, next_low) * total
+    if d == -math.inf:
+        total = 1.0 / b - 1.0 / next_b if b > 0.0 else math.inf
+        return power(log_y, log_low, next_b, next_low) * total
+    if d > 0.0:
+        beside = _expm1_over(-d, -d_low, b, b_low) * exp_sum(-d, -d_low)
+        return power(log_p, low, next_b, next_low) * (beside - _expm1_over(-d, -d_low, next_b, next_low))
+    beside = _expm1_over(d, d_low, b, b_low)
+    return power(log_y, log_low, next_b, next_low) * (_expm1_over(d, d_low, next_b, next_low) - beside)
+
+
+@inline
+def _moment(d, a):
+    """Return ∫ w e^(aw) dw from 0 to d."""
+    x = a * d
+    if abs(x) <= 1.0:
+        total, term = 0.0, 1.0
+        for k in range(20):
+            total += term / (k + 2.0)
+            term *= x / (k + 1.0)
+        return d * d * total
+    return (exp(x) * (x - 1.0) + 1.0) / (a * a)
+
+
+@inline
+def divergence_moment(log_p, low, log_y, log_low, b, b_low):
+    """Return ∫ (x - y) x^(b-1) log x dx from y to p, never positive for p and y up to 1: the slope in b."""
+    d = (log_p - log_y) + (low - log_low if log_p > -math.inf else 0.0)
+    if abs(d) * (1.0 + abs(b)) <= 6.0:
+        total = 0.0
+        for k in range(16):
+            w = d * NODES[k]
+            total += WEIGHTS[k] * (expm1(w) * exp(b * w)) * (w + log_y)
+        return power(log_y, log_low, b + 1.0, b_low) * (d * total)
+    whole = mass_times(log_y, divergence(log_p, low, log_y, log_low, b, b_low))
+    if d == -math.inf:
+        total = 1.0 / ((b + 1.0) * (b + 1.0)) - 1.0 / (b * b) if b > 0.0 else -math.inf
+        return power(log_y, log_low, b + 1.0, b_low) * total + whole
+    if d > 0.0:
+        moments = _moment(-d, b + 1.0) - exp(-d) * _moment(-d, b)
+        whole = mass_times(log_p, divergence(log_p, low, log_y, log_low, b, b_low))
+        return whole - power(log_p, low, b + 1.0, b_low) * moments
+    return power(log_y, log_low, b + 1.0, b_low) * (_moment(d, b + 1.0) - _moment(d, b)) + whole
 
 
 # ---- the logistic function ----------------------------------------------------------------

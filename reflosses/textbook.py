@@ -23,6 +23,64 @@ def power(x, a):
     return x if x == 0 and a > 0 else exp(a * log(x))
 
 
+def log_t(u, t):
+    """Return (u^(1-t) - 1)/(1-t), the tempered logarithm of u >= 0: log u at t = 1, and there its slope in t."""
+    if u == 0:
+        return -1 / (1 - t) if t < 1 else -math.inf
+    if t == 1:
+        return log(u) * (1 + (1 - t) * log(u) / 2)
+    return (power(u, 1 - t) - 1) / (1 - t)
+
+
+def exp_t(u, t):
+    """Return [1 + (1-t) u]_+^(1/(1-t)), the tempered exponential: e^u at t = 1, and there its slope in t."""
+    if u == -math.inf:
+        return 0
+    if t == 1:
+        return exp(u) * (1 + (t - 1) * u * u / 2)
+    base = 1 + (1 - t) * u
+    if base <= 0:
+        return 0 if t < 1 else math.inf
+    return power(base, 1 / (1 - t))
+
+
+def tempered_normalization(z, t):
+    """Return the λ with Σ_i exp_t(z_i - λ) = 1, which is between max z and max z - log_t(1/C)."""
+
+    def excess(x, z, t):
+        return sum(exp_t(z_i - x, t) for z_i in z) - 1
+
+    def slope(x, z, t):
+        return -sum(p if p == 0 else power(p, t) for p in (exp_t(z_i - x, t) for z_i in z))
+
+    largest = max(z)
+    return root(excess, slope, (z, t), largest, largest - log_t(1 / (len(z) + 1), t))
+
+
+def root(f, slope, arguments, low, high):
+    """Return the x between low and high at which f(x, *arguments), which falls with the given slope, is 0."""
+    if hasattr(low, "root"):
+        return low.root(f, slope, arguments, high)
+    for _ in range(2000):
+        middle = (low + high) / 2
+        low, high = (middle, high) if f(middle, *arguments) > 0 else (low, middle)
+    return middle
+
+
+def tempered_softmax(z, t):
+    """Return exp_t(z_i - λ) for every i."""
+    normalization = tempered_normalization(z, t)
+    return [exp_t(z_i - normalization, t) for z_i in z]
+
+
+def tempered_stretch(p, t):
+    """Return (b log b - b + 1)/(t - 1)², b = p^(1-t), by which u rises with t at a fixed λ: log(p)²/2 at t = 1."""
+    if t == 1:
+        return log(p) * log(p) / 2
+    b = power(p, 1 - t)
+    return (b * log(b) - b + 1) / ((t - 1) * (t - 1))
+
+
 def sigmoid(z):
     """Return 1/(1 + e^-z)."""
     return 1 / (1 + exp(-z))
