@@ -45,6 +45,9 @@ SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
 EXP_OVERFLOW = 709.782712893384  # the largest x whose exponential is finite
 EXP_UNDERFLOW = -745.1332191019412  # the smallest x whose exponential is not rounded to 0
 
+LN_SCALE_HIGH = 138.62943611198907  # 200 log 2
+LN_SCALE_LOW = -3.3555121496085278e-15
+
 # (exp(f) - 1 - f - f^2/2) / f^3 on |f| <= log(2)/2: Chebyshev fit, off by 2^-59.8 of exp(f)
 EXP_TAIL = (
     0.16666666666666669,
@@ -392,9 +395,9 @@ def log_tempered(v, v_low, beta, beta_low):
     straight = abs(w) < 2.0**-40
     q = v if straight else q
     q_low = v_low - v * (w * (0.5 - w / 3.0)) if straight else q_low
-    finite = abs(q) < math.inf
     outside = v == math.inf or b <= 0.0
-    return -math.inf if outside else -q, -q_low if finite and not outside else 0.0, b
+    q, q_low = fast_two_sum(q, q_low)
+    return -math.inf if outside else -q, -q_low if not outside and q < math.inf else 0.0, b
 
 
 @inline
@@ -414,10 +417,10 @@ def power(log_x, low, a, a_low):
 
 
 @inline
-def _expm1_over(d, d_low, a, a_low):
+def expm1_over(d, d_low, a, a_low):
     """Return (exp(a d) - 1)/a, which is d at a = 0."""
-    if a == 0.0:
-        return d
+    if abs(a * d) < 2.0**-60:
+        return d + d_low
     return expm1(*power_parts(d, d_low, a, a_low)) / a
 
 
@@ -433,55 +436,72 @@ def divergence(log_p, low, log_y, log_low, b, b_low):
     d_low = error + (low - log_low) if abs(d) < math.inf else 0.0
     next_b, next_low = two_sum(b, 1.0)
     next_low += b_low
-    if abs(d) * (1.0 + abs(b)) <= 6.0:
-        total = 0.0
+    if abs(d) * (1.0 + abs(b)) <= 6.0 and not (d > 1.5 and b >= 0.0):
+        total, lost = 0.0, 0.0
         for k in range(16):
-            w = d * NODES[k]
-            total += WEIGHTS[k] * (expm1(w) * exp(b * w))
-        total = d * total + expm1(d) * exp(b * d) * d_low
+            w, w_low = product(d, NODES[k])
+            term = WEIGHTS[k] * (expm1(w, w_low) * exp_sum(*power_parts(w, w_low, b, b_low)))
+            total, error = two_sum(total, term)
+            lost += error
+        total = d * (total + lost) + expm1(d) * exp(b * d) * d_low
         return power(log_y, log_low, next_b, next_low) * total
     if d == -math.inf:
         total = 1.0 / b - 1.0 / next_b if b > 0.0 else math.inf
         return power(log_y, log_low, next_b, next_low) * total
     if d > 0.0:
-        beside = _expm1_over(-d, -d_low, b, b_low) * exp_sum(-d, -d_low)
-        return power(log_p, low, next_b, next_low) * (beside - _expm1_over(-d, -d_low, next_b, next_low))
-    beside = _expm1_over(d, d_low, b, b_low)
-    return power(log_y, log_low, next_b, next_low) * (_expm1_over(d, d_low, next_b, next_low) - beside)
+        beside = expm1_over(-d, -d_low, b, b_low) * exp_sum(-d, -d_low)
+        return power(log_p, low, next_b, next_low) * (beside - expm1_over(-d, -d_low, next_b, next_low))
+    beside = expm1_over(d, d_low, b, b_low)
+    return power(log_y, log_low, next_b, next_low) * (expm1_over(d, d_low, next_b, next_low) - beside)
 
 
 @inline
-def _moment(d, a):
+def _moment(d, d_low, a, a_low):
     """Return ∫ w e^(aw) dw from 0 to d."""
-    x = a * d
+    x, x_low = power_parts(d, d_low, a, a_low)
     if abs(x) <= 1.0:
         total, term = 0.0, 1.0
         for k in range(20):
             total += term / (k + 2.0)
             term *= x / (k + 1.0)
         return d * d * total
-    return (exp(x) * (x - 1.0) + 1.0) / (a * a)
+    return (exp_sum(x, x_low) * (x - 1.0) + 1.0) / (a * a)
+
+
+@inline
+def _power_times(log_x, low, a, a_low, y):
+    """Return x^a y, where x^a alone may underflow."""
+    high, low = power_parts(log_x, low, a, a_low)
+    if not high <= -600.0:
+        return exp_sum(high, low) * y
+    high, error = two_sum(high, LN_SCALE_HIGH)
+    return exp_sum(high, error + (low + LN_SCALE_LOW)) * y * 2.0**-200
 
 
 @inline
 def divergence_moment(log_p, low, log_y, log_low, b, b_low):
     """Return ∫ (x - y) x^(b-1) log x dx from y to p, never positive for p and y up to 1: the slope in b."""
-    d = (log_p - log_y) + (low - log_low if log_p > -math.inf else 0.0)
+    d, error = two_sum(log_p, -log_y)
+    d_low = error + (low - log_low) if abs(d) < math.inf else 0.0
+    next_b, next_low = two_sum(b, 1.0)
+    next_low += b_low
     if abs(d) * (1.0 + abs(b)) <= 6.0:
         total = 0.0
         for k in range(16):
             w = d * NODES[k]
             total += WEIGHTS[k] * (expm1(w) * exp(b * w)) * (w + log_y)
-        return power(log_y, log_low, b + 1.0, b_low) * (d * total)
-    whole = mass_times(log_y, divergence(log_p, low, log_y, log_low, b, b_low))
+        return _power_times(log_y, log_low, next_b, next_low, d * total)
     if d == -math.inf:
-        total = 1.0 / ((b + 1.0) * (b + 1.0)) - 1.0 / (b * b) if b > 0.0 else -math.inf
-        return power(log_y, log_low, b + 1.0, b_low) * total + whole
+        whole = mass_times(log_y, 1.0 / b - 1.0 / next_b) if b > 0.0 else -math.inf
+        moments = 1.0 / (next_b * next_b) - 1.0 / (b * b) if b > 0.0 else 0.0
+        return _power_times(log_y, log_low, next_b, next_low, moments + whole)
     if d > 0.0:
-        moments = _moment(-d, b + 1.0) - exp(-d) * _moment(-d, b)
+        moments = _moment(-d, -d_low, next_b, next_low) - exp_sum(-d, -d_low) * _moment(-d, -d_low, b, b_low)
         whole = mass_times(log_p, divergence(log_p, low, log_y, log_low, b, b_low))
-        return whole - power(log_p, low, b + 1.0, b_low) * moments
-    return power(log_y, log_low, b + 1.0, b_low) * (_moment(d, b + 1.0) - _moment(d, b)) + whole
+        return whole - power(log_p, low, next_b, next_low) * moments
+    moments = _moment(d, d_low, next_b, next_low) - _moment(d, d_low, b, b_low)
+    whole = log_y * (expm1_over(d, d_low, next_b, next_low) - expm1_over(d, d_low, b, b_low))
+    return _power_times(log_y, log_low, next_b, next_low, moments + whole)
 
 
 # ---- the logistic function ----------------------------------------------------------------

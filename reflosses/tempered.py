@@ -171,16 +171,16 @@ def close_terms(loss, t, m, u, q, c, f1, f2):
 
 
 @inline
-def stretch(t, log_p):
+def stretch(t, log_p, low):
     """Return τ = ((1 + w) log(1 + w) - w)/β² of w = p^(-β) - 1, β = t - 1."""
-    beta = t - 1.0
+    beta, beta_low = two_sum(t, -1.0)
     if log_p == -math.inf:  # outside of the support, where nothing moves
         return 0.0
-    a = -beta * log_p  # log(1 + w)
+    a, a_low = special.power_parts(log_p, low, -beta, -beta_low)  # log(1 + w)
     if abs(a) < 1.0:  # (e^a (a - 1) + 1)/a² · log² p
         total, term = 0.0, 1.0
         for k in range(20):
             total += term / (k + 2.0)
             term *= a / (k + 1.0)
         return log_p * log_p * total
-    return (special.exp(a) * (a - 1.0) + 1.0) / (beta * beta)
+    return (special.exp_sum(a, a_low) * (a - 1.0) + 1.0) / (beta * beta)

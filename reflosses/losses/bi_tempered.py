@@ -5,7 +5,10 @@ from typing import Annotated, NamedTuple
 
 from .. import textbook
 from ..domain import NONNEGATIVE, POSITIVE, Targets
-from ..special import divergence, divergence_moment, expm1, inline, log_parts, mass_times, power, two_sum
+from ..special import divergence, divergence_moment, expm1_over, inline, log_parts, mass_times, power, two_sum
+
+
+SUBNORMAL = 2.0**-1022  # F' below it is a multiple of the smallest number
 
 
 @inline
@@ -19,6 +22,24 @@ def slopes(t1, t2, log_p, low, q, c, y):
     slope = whole if y == 0.0 else apart * part
     steep = power(log_p, low, *two_sum(t2, -1.0)) if log_p > -math.inf else 0.0
     return slope, mass_times(whole + a * slope, steep)
+
+
+@inline
+def boundary(log_p, low, b, b_low):
+    """Return what a class without label mass pays, p^(b+1)/(b+1)."""
+    next_b, next_low = two_sum(b, 1.0)
+    value = power(log_p, low, next_b, next_low + b_low) / next_b if next_b > 0.0 else math.inf
+    return 0.0 if log_p == -math.inf else value
+
+
+@inline
+def log_slope(log_p, low, log_y, log_low, b, b_low):
+    """Return log_t1 y - log_t1 p = -y^b (e^(bD) - 1)/b, D = log(p/y)."""
+    d, error = two_sum(log_p, -log_y)
+    d_low = error + (low - log_low) if abs(d) < math.inf else 0.0
+    if d > 0.0:
+        return power(log_p, low, b, b_low) * expm1_over(-d, -d_low, b, b_low)
+    return -power(log_y, log_low, b, b_low) * expm1_over(d, d_low, b, b_low)
 
 
 class BiTempered(NamedTuple):
@@ -69,7 +90,7 @@ class BiTempered(NamedTuple):
         return sum(self._divergence(y_i, p_i) for y_i, p_i in zip(y, p))
 
     def _divergence(self, y, p):
-        if y == 0 and p == 0:
+        if y == 0 and p == 0 and self.t1 >= 2:
             return 0
         linear = y * (textbook.log_t(y, self.t1) - textbook.log_t(p, self.t1))
         return linear - (textbook.log_t(y, self.t1 - 1) - textbook.log_t(p, self.t1 - 1))
@@ -100,7 +121,7 @@ class BiTempered(NamedTuple):
             "label_gradient": [self._slope(y[i], p[i]) for i in n],
             "parameter_gradient": [
                 sum(self._magnitude(y[i], p[i]) * self._logs(y[i], p[i]) for i in seen),
-                sum((f1[i] + e[i] * sum(f1)) * textbook.tempered_stretch(p[i], t) for i in seen),
+                sum((f1[i] + e[i] * sum(f1) + SUBNORMAL) * textbook.tempered_stretch(p[i], t) for i in seen),
             ],
         }
 
@@ -119,27 +140,20 @@ class BiTempered(NamedTuple):
 
     def kernel(self, log_p, low, q, c, y):
         b, b_low = two_sum(1.0, -self.t1)
-        next_b, next_low = two_sum(b, 1.0)
         slope, bend = slopes(self.t1, self.t2, log_p, low, q, c, y)
-        if y == 0.0:
-            value = power(log_p, low, next_b, next_low + b_low) / next_b if next_b > 0.0 else math.inf
-            return 0.0 if log_p == -math.inf else value, slope, bend
-        return divergence(log_p, low, *log_parts(y, 0.0), b, b_low), slope, bend
+        if y > 0.0:
+            return divergence(log_p, low, *log_parts(y, 0.0), b, b_low), slope, bend
+        return boundary(log_p, low, b, b_low), slope, bend
 
     def label_kernel(self, log_p, low, q, c, y):
         b, b_low = two_sum(1.0, -self.t1)
         if y == 0.0:
-            return -power(log_p, low, b, b_low) / b if b > 0.0 else -math.inf
-        log_y, log_low = log_parts(y, 0.0)
-        d, error = two_sum(log_p, -log_y)
-        if b == 0.0:
-            return -(d + (error + (low - log_low)))
-        steps = expm1(b * d, b * (error + (low - log_low)) + b_low * d) if abs(d) < math.inf else -1.0 if b > 0.0 else math.inf
-        return -power(log_y, log_low, b, b_low) * steps / b
+            return -power(log_p, low, b, b_low) / b if b > 0.0 else math.inf if log_p == -math.inf else -math.inf
+        return log_slope(log_p, low, *log_parts(y, 0.0), b, b_low)
 
     def parameter_kernel(self, log_p, low, q, c, y):
         b, b_low = two_sum(1.0, -self.t1)
-        if y == 0.0:
-            value = power(log_p, low, b + 1.0, b_low) / (b + 1.0) if b > -1.0 else math.inf
-            return (0.0 if value == 0.0 else value * (1.0 / (b + 1.0) - log_p), 0.0)
-        return (-divergence_moment(log_p, low, *log_parts(y, 0.0), b, b_low), 0.0)
+        if y > 0.0:
+            return (-divergence_moment(log_p, low, *log_parts(y, 0.0), b, b_low), 0.0)
+        value = boundary(log_p, low, b, b_low)
+        return (0.0 if value == 0.0 else value * (1.0 / (b + 1.0) - log_p), 0.0)
