@@ -277,7 +277,7 @@ class _Call:
             self.run(driver, values, gradient, hessian)
 
     def quick(self):
-        """Whether a row costs no more than its exponentials: labels pay alone, and their powers have digits to spare."""
+        """Whether labels pay alone, and a row costs no more than its exponentials."""
         return self.prepared.sparse and (self.prepared.contract == "classwise" or self.kernel is self.prepared.single)
 
     def hard_driver(self):

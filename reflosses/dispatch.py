@@ -261,9 +261,7 @@ def core(loss):
     return loss
 
 
-@by_change_of_labels(
-    lambda loss, y, n, positive: relabelled(within(loss), relabel(loss, y, n, positive), n, positive)
-)
+@by_change_of_labels(lambda loss, y, n, positive: relabelled(within(loss), relabel(loss, y, n, positive), n, positive))
 def relabelled(loss, y, n, positive):
     """Return a label after all changes."""
     return y

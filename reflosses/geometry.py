@@ -23,7 +23,6 @@ from .dispatch import (
     one_against_rest_parameters,
     pointwise_label,
     relabelled,
-    slope_in_label,
     tempered_label,
     tempered_parameters,
 )

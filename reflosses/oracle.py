@@ -101,7 +101,11 @@ class Variable:
         by Newton steps in the numbers that remember: each doubles the order of what is right.
         """
         detached = [_detached(x) for x in arguments]
-        key = ctx.prec, f.__qualname__, *(leaf.value.man_exp() if leaf.value.is_finite() else None for leaf in _leaves(detached))
+        key = (
+            ctx.prec,
+            f.__qualname__,
+            *(leaf.value.man_exp() if leaf.value.is_finite() else None for leaf in _leaves(detached)),
+        )
         if key not in _roots:
             if len(_roots) > 100:
                 _roots.clear()
@@ -189,7 +193,9 @@ def _enclosed_root(f, slope, arguments, low):
 
 def _record(value, *parents):
     recorded = tuple(link for link in parents if link[0].tape is not None)
-    return Variable(value, recorded[0][0].tape, recorded) if recorded else Variable(value)
+    if recorded:
+        return Variable(value, recorded[0][0].tape, recorded)
+    return ZERO if value == 0 else Variable(value)  # an exact zero made of what is given is given
 
 
 def _leading(value):
@@ -363,6 +369,8 @@ def certify(loss, logits, labels, verb="value", vector=None):
     in_logits = verb in ("gradient", "hessian_diagonal", "hessian", "hessian_vector_product")
     if in_logits and point.masked and not certify(loss, logits, labels)[0].is_finite():
         return [NAN] * len(point.z) ** (2 if verb == "hessian" else 1)
+    if verb == "parameter_gradient" and not point.masked and not certify(loss, logits, labels)[0].is_finite():
+        return [NAN] * len(point.theta)
     arguments = ([float(x) for x in (vector if point.rows else [vector])],) if vector is not None else ()
     return _until_certain(lambda: getattr(point, verb)(*arguments), point, verb)
 

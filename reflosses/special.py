@@ -45,9 +45,6 @@ SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
 EXP_OVERFLOW = 709.782712893384  # the largest x whose exponential is finite
 EXP_UNDERFLOW = -745.1332191019412  # the smallest x whose exponential is not rounded to 0
 
-LN_SCALE_HIGH = 138.62943611198907  # 200 log 2
-LN_SCALE_LOW = -3.3555121496085278e-15
-
 # (exp(f) - 1 - f - f^2/2) / f^3 on |f| <= log(2)/2: Chebyshev fit, off by 2^-59.8 of exp(f)
 EXP_TAIL = (
     0.16666666666666669,
@@ -87,43 +84,6 @@ LOG_UNIT_TAIL = (
     0.09232138849125736,
     0.05282713911890719,
     0.14939922758019583,
-)
-
-NODES = (  # of Gauss and Legendre's rule for integrals from 0 to 1
-    0.005299532504175031,
-    0.0277124884633837,
-    0.06718439880608412,
-    0.1222977958224985,
-    0.19106187779867811,
-    0.2709916111713863,
-    0.35919822461037054,
-    0.4524937450811813,
-    0.5475062549188188,
-    0.6408017753896295,
-    0.7290083888286136,
-    0.8089381222013219,
-    0.8777022041775016,
-    0.9328156011939159,
-    0.9722875115366163,
-    0.994700467495825,
-)
-WEIGHTS = (  # of the same
-    0.013576229705877088,
-    0.031126761969323728,
-    0.0475792558412463,
-    0.062314485627767036,
-    0.07479799440828835,
-    0.08457825969750132,
-    0.09130170752246182,
-    0.09472530522753432,
-    0.09472530522753432,
-    0.09130170752246182,
-    0.08457825969750132,
-    0.07479799440828835,
-    0.062314485627767036,
-    0.0475792558412463,
-    0.031126761969323728,
-    0.013576229705877088,
 )
 
 
@@ -291,12 +251,12 @@ def exp_parts(x, x_low=0.0):
 
 @inline
 def expm1(x, x_low=0.0):
-    """Return exp(x + x_low) - 1 for x <= 600.  Worst error 1.1 ulp."""
+    """Return exp(x + x_low) - 1.  Worst error 1.1 ulp."""
     small = abs(x) <= 0.34
     f = x if small else 0.0
     e, e_low = exp_parts(x, x_low)
     near = f + (x_low + (f * f) * fma(f, _exp_tail(f), 0.5))
-    return near if small else (e - 1.0) + e_low
+    return near if small else (e - 1.0) + e_low if not x > 600.0 else exp(x) * (1.0 + x_low)
 
 
 # ---- logarithm ----------------------------------------------------------------------------
@@ -381,14 +341,17 @@ def log_parts(x, low):
 def log_tempered(v, v_low, beta, beta_low):
     """Return log p of p = [1 + β v]_+^(-1/β) as high + low, and 1 + β v.
 
-    v + v_low is -u, and β + beta_low = t - 1 may have either sign or be 0, where log p = -v, and no neighbourhood of 0 is treated
-    apart but one in which two terms of a series are exact.
+    v + v_low is -u, and β + beta_low = t - 1 may have either sign or be 0, where log p = -v; no
+    neighbourhood of 0 is treated apart but one in which two terms of a series are exact.
     """
-    w, error = product(beta, v)
-    w_low = fma(beta, v_low, error) + beta_low * v
-    b, b_low = two_sum(1.0, w)
+    huge = v > 2.0**900  # β v might overflow, and does not see the 1
+    scale = 2.0**-64 if huge else 1.0
+    w, error = product(beta, v * scale)
+    w_low = (fma(beta, v_low * scale, error) + beta_low * (v * scale)) if abs(w) < math.inf else 0.0
+    b, b_low = two_sum(scale, w)
     b_low = b_low + w_low
     high, low = log_parts(b if b > 0.0 else 0.0, b_low)
+    high, low = two_sum(high, low + 44.3614195558365) if huge else (high, low)  # 64 log 2
     factor, factor_low = reciprocal_parts(beta, beta_low)
     q, q_low = product(high, factor)
     q_low = q_low + fma(high, factor_low, low * factor)
@@ -411,97 +374,11 @@ def power_parts(log_x, low, a, a_low):
 @inline
 def power(log_x, low, a, a_low):
     """Return x^a from log x = log_x + low; 1 for a = 0, and 0 for x = 0 and any other a."""
-    result = exp_sum(*power_parts(log_x, low, a, a_low))
+    high, low = power_parts(log_x, low, a, a_low)
+    scale = 138.62943611198907 if high > 600.0 else 0.0  # 200 log 2, whose 53 bits are good to 68
+    result = exp_sum(high - scale, low) * (2.0**200 if high > 600.0 else 1.0)
     result = result if log_x > -math.inf or log_x != log_x else 0.0
     return 1.0 if a == 0.0 and log_x == log_x else result
-
-
-@inline
-def expm1_over(d, d_low, a, a_low):
-    """Return (exp(a d) - 1)/a, which is d at a = 0."""
-    if abs(a * d) < 2.0**-60:
-        return d + d_low
-    return expm1(*power_parts(d, d_low, a, a_low)) / a
-
-
-@inline
-def divergence(log_p, low, log_y, log_low, b, b_low):
-    """Return ∫ (x - y) x^(b-1) dx from y to p, b <= 1: never negative, and ∞ for p = 0 >= b.
-
-    With D = log(p/y) it is y^(b+1) ∫ (e^w - 1) e^(bw) dw from 0 to D.  Where D is moderate, sixteen
-    nodes of Gauss and Legendre do it, whose terms share a sign; beyond, the two terms of the closed
-    form are far apart, taken relative to the larger one of p and y.
-    """
-    d, error = two_sum(log_p, -log_y)
-    d_low = error + (low - log_low) if abs(d) < math.inf else 0.0
-    next_b, next_low = two_sum(b, 1.0)
-    next_low += b_low
-    if abs(d) * (1.0 + abs(b)) <= 6.0 and not (d > 1.5 and b >= 0.0):
-        total, lost = 0.0, 0.0
-        for k in range(16):
-            w, w_low = product(d, NODES[k])
-            term = WEIGHTS[k] * (expm1(w, w_low) * exp_sum(*power_parts(w, w_low, b, b_low)))
-            total, error = two_sum(total, term)
-            lost += error
-        total = d * (total + lost) + expm1(d) * exp(b * d) * d_low
-        return power(log_y, log_low, next_b, next_low) * total
-    if d == -math.inf:
-        total = 1.0 / b - 1.0 / next_b if b > 0.0 else math.inf
-        return power(log_y, log_low, next_b, next_low) * total
-    if d > 0.0:
-        beside = expm1_over(-d, -d_low, b, b_low) * exp_sum(-d, -d_low)
-        return power(log_p, low, next_b, next_low) * (beside - expm1_over(-d, -d_low, next_b, next_low))
-    beside = expm1_over(d, d_low, b, b_low)
-    return power(log_y, log_low, next_b, next_low) * (expm1_over(d, d_low, next_b, next_low) - beside)
-
-
-@inline
-def _moment(d, d_low, a, a_low):
-    """Return ∫ w e^(aw) dw from 0 to d."""
-    x, x_low = power_parts(d, d_low, a, a_low)
-    if abs(x) <= 1.0:
-        total, term = 0.0, 1.0
-        for k in range(20):
-            total += term / (k + 2.0)
-            term *= x / (k + 1.0)
-        return d * d * total
-    return (exp_sum(x, x_low) * (x - 1.0) + 1.0) / (a * a)
-
-
-@inline
-def _power_times(log_x, low, a, a_low, y):
-    """Return x^a y, where x^a alone may underflow."""
-    high, low = power_parts(log_x, low, a, a_low)
-    if not high <= -600.0:
-        return exp_sum(high, low) * y
-    high, error = two_sum(high, LN_SCALE_HIGH)
-    return exp_sum(high, error + (low + LN_SCALE_LOW)) * y * 2.0**-200
-
-
-@inline
-def divergence_moment(log_p, low, log_y, log_low, b, b_low):
-    """Return ∫ (x - y) x^(b-1) log x dx from y to p, never positive for p and y up to 1: the slope in b."""
-    d, error = two_sum(log_p, -log_y)
-    d_low = error + (low - log_low) if abs(d) < math.inf else 0.0
-    next_b, next_low = two_sum(b, 1.0)
-    next_low += b_low
-    if abs(d) * (1.0 + abs(b)) <= 6.0:
-        total = 0.0
-        for k in range(16):
-            w = d * NODES[k]
-            total += WEIGHTS[k] * (expm1(w) * exp(b * w)) * (w + log_y)
-        return _power_times(log_y, log_low, next_b, next_low, d * total)
-    if d == -math.inf:
-        whole = mass_times(log_y, 1.0 / b - 1.0 / next_b) if b > 0.0 else -math.inf
-        moments = 1.0 / (next_b * next_b) - 1.0 / (b * b) if b > 0.0 else 0.0
-        return _power_times(log_y, log_low, next_b, next_low, moments + whole)
-    if d > 0.0:
-        moments = _moment(-d, -d_low, next_b, next_low) - exp_sum(-d, -d_low) * _moment(-d, -d_low, b, b_low)
-        whole = mass_times(log_p, divergence(log_p, low, log_y, log_low, b, b_low))
-        return whole - power(log_p, low, next_b, next_low) * moments
-    moments = _moment(d, d_low, next_b, next_low) - _moment(d, d_low, b, b_low)
-    whole = log_y * (expm1_over(d, d_low, next_b, next_low) - expm1_over(d, d_low, b, b_low))
-    return _power_times(log_y, log_low, next_b, next_low, moments + whole)
 
 
 # ---- the logistic function ----------------------------------------------------------------

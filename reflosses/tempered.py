@@ -37,7 +37,7 @@ import numpy as np
 from . import single, special
 from .dispatch import by_precision
 from .rows import argmax, total_parts
-from .special import fma, inline, mass_times, two_sum
+from .special import inline, mass_times, two_sum
 
 SWEEPS = 100  # far more than the worst row found needs
 GOOD = 2.0**-28  # a step this small, relative to μ, is squared by the last sweep
@@ -83,7 +83,7 @@ def expm1_over(x):
 def rough_step(x, m, mu, beta):
     """Return Newton's step from μ, from sums good to 2^-35."""
     others, slope = 0.0, 0.0
-    for k in range(x.size):
+    for k in range(len(x)):
         log_p, _, b = single.log_tempered(mu + x[k], 0.0, beta, 0.0)
         p = 0.0 if k == m or not log_p > -math.inf else single.exp(log_p)
         others += p
@@ -137,7 +137,8 @@ def open_row(loss, t, z, u, q, c):
     mu, mu_low = normalization(loss, x, x_low, m, beta, beta_low, u, c)
     for k in range(z.size):
         v, low = two_sum(mu, x[k])
-        log_p[k], log_low[k], _ = log_tempered(loss, v, low + (mu_low + x_low[k]) if v < math.inf else 0.0, beta, beta_low)
+        v_low = low + (mu_low + x_low[k]) if v < math.inf else 0.0
+        log_p[k], log_low[k], _ = log_tempered(loss, v, v_low, beta, beta_low)
         q[k] = exp_sum(loss, log_p[k], log_low[k])
     return m
 
@@ -184,3 +185,26 @@ def stretch(t, log_p, low):
             term *= a / (k + 1.0)
         return log_p * log_p * total
     return (special.exp_sum(a, a_low) * (a - 1.0) + 1.0) / (beta * beta)
+
+
+@inline
+def pair(z, t):
+    """Return log p of the likelier of two classes whose logits are |z| apart, and of the other, as high + low each."""
+    beta, beta_low = two_sum(t, -1.0)
+    far, mu = abs(z), 0.0
+    for _ in range(SWEEPS):
+        step = rough_step((0.0, far), 0, mu, beta)
+        mu = max(mu + step, 0.0)
+        if not abs(step) > GOOD * mu:
+            break
+    v, low = two_sum(mu, far)
+    log_p, log_low, b = special.log_tempered(v, low if v < math.inf else 0.0, beta, beta_low)
+    other, other_low = special.exp_parts(log_p, log_low)
+    log_m, log_m_low, b_m = special.log_tempered(mu, 0.0, beta, beta_low)
+    short = -special.expm1(log_m, log_m_low)
+    slope = (1.0 - short) / b_m + (other / b if other > 0.0 else 0.0)
+    excess, error = two_sum(other, -short)
+    mu, mu_low = two_sum(mu, (excess + (error + other_low)) / slope)
+    v, low = two_sum(mu, far)
+    log_p, log_low, _ = special.log_tempered(v, low + mu_low if v < math.inf else 0.0, beta, beta_low)
+    return *special.log_tempered(mu, mu_low, beta, beta_low)[:2], log_p, log_low

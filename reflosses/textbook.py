@@ -26,7 +26,7 @@ def power(x, a):
 def log_t(u, t):
     """Return (u^(1-t) - 1)/(1-t), the tempered logarithm of u >= 0: log u at t = 1, and there its slope in t."""
     if u == 0:
-        return -1 / (1 - t) if t < 1 else -math.inf
+        return -1 / (1 - t) if t < 1 else -math.inf * t  # falls with t even there
     if t == 1:
         return log(u) * (1 + (1 - t) * log(u) / 2)
     return (power(u, 1 - t) - 1) / (1 - t)
@@ -61,8 +61,7 @@ def root(f, slope, arguments, low, high):
     """Return the x between low and high at which f(x, *arguments), which falls with the given slope, is 0."""
     if hasattr(low, "root"):
         return low.root(f, slope, arguments, high)
-    for _ in range(2000):
-        middle = (low + high) / 2
+    while low < (middle := (low + high) / 2) < high:
         low, high = (middle, high) if f(middle, *arguments) > 0 else (low, middle)
     return middle
 
@@ -109,7 +108,5 @@ def magnitudes_against_rest(p, c, f1, f2):
     return {
         "gradient": [sum(f1[i] * far[i][k] for i in n) for k in n],
         "hessian_diagonal": [bend(k, k) + sum(f1[i] * far[i][k] for i in n if i != k) for k in n],
-        "hessian": [
-            bend(j, k) + (sum(f1[i] * far[i][k] for i in n if i != k) if j == k else 0) for j in n for k in n
-        ],
+        "hessian": [bend(j, k) + (sum(f1[i] * far[i][k] for i in n if i != k) if j == k else 0) for j in n for k in n],
     }

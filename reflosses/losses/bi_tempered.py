@@ -4,42 +4,10 @@ import math
 from typing import Annotated, NamedTuple
 
 from .. import textbook
+from ..divergence import label_slope, moment, payment, slopes
 from ..domain import NONNEGATIVE, POSITIVE, Targets
-from ..special import divergence, divergence_moment, expm1_over, inline, log_parts, mass_times, power, two_sum
-
 
 SUBNORMAL = 2.0**-1022  # F' below it is a multiple of the smallest number
-
-
-@inline
-def slopes(t1, t2, log_p, low, q, c, y):
-    """Return F' = (p - y) p^(t2 - t1) and F'' = p^(2 t2 - t1 - 1) (p + (t2 - t1)(p - y))."""
-    a, a_low = two_sum(t2, -t1)
-    next_a, next_low = two_sum(a, 1.0)
-    whole = power(log_p, low, next_a, next_low + a_low)  # p^(1 + t2 - t1), which may be there where p is not
-    part = power(log_p, low, a, a_low) if log_p > -math.inf else 0.0
-    apart = -c if y == 1.0 else q - y
-    slope = whole if y == 0.0 else apart * part
-    steep = power(log_p, low, *two_sum(t2, -1.0)) if log_p > -math.inf else 0.0
-    return slope, mass_times(whole + a * slope, steep)
-
-
-@inline
-def boundary(log_p, low, b, b_low):
-    """Return what a class without label mass pays, p^(b+1)/(b+1)."""
-    next_b, next_low = two_sum(b, 1.0)
-    value = power(log_p, low, next_b, next_low + b_low) / next_b if next_b > 0.0 else math.inf
-    return 0.0 if log_p == -math.inf else value
-
-
-@inline
-def log_slope(log_p, low, log_y, log_low, b, b_low):
-    """Return log_t1 y - log_t1 p = -y^b (e^(bD) - 1)/b, D = log(p/y)."""
-    d, error = two_sum(log_p, -log_y)
-    d_low = error + (low - log_low) if abs(d) < math.inf else 0.0
-    if d > 0.0:
-        return power(log_p, low, b, b_low) * expm1_over(-d, -d_low, b, b_low)
-    return -power(log_y, log_low, b, b_low) * expm1_over(d, d_low, b, b_low)
 
 
 class BiTempered(NamedTuple):
@@ -90,8 +58,8 @@ class BiTempered(NamedTuple):
         return sum(self._divergence(y_i, p_i) for y_i, p_i in zip(y, p))
 
     def _divergence(self, y, p):
-        if y == 0 and p == 0 and self.t1 >= 2:
-            return 0
+        if p == 0 and self.t1 >= 2:
+            return y * math.inf
         linear = y * (textbook.log_t(y, self.t1) - textbook.log_t(p, self.t1))
         return linear - (textbook.log_t(y, self.t1 - 1) - textbook.log_t(p, self.t1 - 1))
 
@@ -102,7 +70,7 @@ class BiTempered(NamedTuple):
     def magnitudes(self, z, y):
         t1, t, n = self.t1, self.t2, range(len(z))
         p = textbook.tempered_softmax(z, t)
-        seen = [i for i in n if not p[i] == 0]
+        seen = [i for i in n if p[i] != 0]
         c = [sum(p[:i] + p[i + 1 :]) for i in n]
         apart = [c[i] if y[i] == 1 else p[i] + y[i] for i in n]
         f1 = [apart[i] * textbook.power(p[i], t - t1) if i in seen else 0 for i in n]
@@ -139,21 +107,10 @@ class BiTempered(NamedTuple):
         return sum(whole)
 
     def kernel(self, log_p, low, q, c, y):
-        b, b_low = two_sum(1.0, -self.t1)
-        slope, bend = slopes(self.t1, self.t2, log_p, low, q, c, y)
-        if y > 0.0:
-            return divergence(log_p, low, *log_parts(y, 0.0), b, b_low), slope, bend
-        return boundary(log_p, low, b, b_low), slope, bend
+        return payment(self.t1, log_p, low, y), *slopes(self.t1, self.t2, log_p, low, q, c, y)
 
     def label_kernel(self, log_p, low, q, c, y):
-        b, b_low = two_sum(1.0, -self.t1)
-        if y == 0.0:
-            return -power(log_p, low, b, b_low) / b if b > 0.0 else math.inf if log_p == -math.inf else -math.inf
-        return log_slope(log_p, low, *log_parts(y, 0.0), b, b_low)
+        return label_slope(self.t1, log_p, low, y)
 
     def parameter_kernel(self, log_p, low, q, c, y):
-        b, b_low = two_sum(1.0, -self.t1)
-        if y > 0.0:
-            return (-divergence_moment(log_p, low, *log_parts(y, 0.0), b, b_low), 0.0)
-        value = boundary(log_p, low, b, b_low)
-        return (0.0 if value == 0.0 else value * (1.0 / (b + 1.0) - log_p), 0.0)
+        return moment(self.t1, log_p, low, y), 0.0

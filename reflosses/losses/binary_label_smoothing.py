@@ -26,8 +26,8 @@ class BinaryLabelSmoothing(NamedTuple):
 
     Accuracy
     --------
-    t = y + s (1/2 - y) is rounded about once, and so is 1 - t = (1 - y) + s (y - 1/2).  The gradient of smoothed cross entropy vanishes at
-    p = t, and near there only its absolute error is small.
+    t = y + s (1/2 - y) is rounded about once, and so is 1 - t = (1 - y) + s (y - 1/2).  The gradient
+    of smoothed cross entropy vanishes at p = t, and near there only its absolute error is small.
 
     References
     ----------
