@@ -149,7 +149,11 @@ def divergence_moment(log_p, low, log_y, log_low, b, b_low):
         moments = 1.0 / (next_b * next_b) - 1.0 / (b * b) if b > 0.0 else 0.0
         return _power_times(log_y, log_low, next_b, next_low, moments + whole)
     if d > 0.0:
-        moments = _moment(-d, -d_low, next_b, next_low) - exp_sum(-d, -d_low) * _moment(-d, -d_low, b, b_low)
+        if b >= 0.0:
+            beside = exp_sum(-d, -d_low) * _moment(-d, -d_low, b, b_low)
+        else:  # the same, where the moment may overflow
+            beside = (power(d, d_low, -next_b, -next_low) * (-b * d - 1.0) + exp_sum(-d, -d_low)) / (b * b)
+        moments = _moment(-d, -d_low, next_b, next_low) - beside
         whole = mass_times(log_p, divergence(log_p, low, log_y, log_low, b, b_low))
         return whole - power(log_p, low, next_b, next_low) * moments
     moments = _moment(d, d_low, next_b, next_low) - _moment(d, d_low, b, b_low)

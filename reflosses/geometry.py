@@ -161,12 +161,12 @@ def _temperature_slope(loss, class_weight, labels, row, positive, u, q, c):
     for k in range(n):
         escort = tempered.power(loss, u[k], c[k], t, 0.0)
         mass += escort
-        mean += escort * tempered.stretch(t, u[k], c[k])
+        mean += mass_times(escort, tempered.stretch(t, u[k], c[k]))
     total, low = 0.0, 0.0
     for k in range(n):
         y = changed_label(loss, labels, row, positive, k, n)
         slope = mass_times(per_class(class_weight, k), terms(loss, u[k], q[k], c[k], y, n)[1])
-        total, low = rows.add(loss, total, low, slope * (tempered.stretch(t, u[k], c[k]) - mean / mass))
+        total, low = rows.add(loss, total, low, mass_times(slope, tempered.stretch(t, u[k], c[k]) - mean / mass))
     return total + low
 
 

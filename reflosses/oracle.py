@@ -94,8 +94,8 @@ class Variable:
             return _record(arb.neg_inf(), (self, NAN))
         return _record(self.value.log(), (self, _reciprocal(self.value)))
 
-    def root(self, f, slope, arguments, high):
-        """Return where f(x, *arguments) falls through 0 between self and ``high``, with its derivatives.
+    def falling_root(self, f, slope, arguments):
+        """Return where f(x, *arguments) falls through 0 beyond self, with its derivatives.
 
         The place is found by Newton's method, enclosed by a change of sign, and only then improved
         by Newton steps in the numbers that remember: each doubles the order of what is right.

@@ -351,7 +351,8 @@ def log_tempered(v, v_low, beta, beta_low):
     b, b_low = two_sum(scale, w)
     b_low = b_low + w_low
     high, low = log_parts(b if b > 0.0 else 0.0, b_low)
-    high, low = two_sum(high, low + 44.3614195558365) if huge else (high, low)  # 64 log 2
+    unscaled, error = two_sum(high, 64.0 * LN2_HIGH)
+    high, low = (unscaled, low + (error + 64.0 * LN2_LOW)) if huge else (high, low)
     factor, factor_low = reciprocal_parts(beta, beta_low)
     q, q_low = product(high, factor)
     q_low = q_low + fma(high, factor_low, low * factor)

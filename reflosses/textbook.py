@@ -45,7 +45,7 @@ def exp_t(u, t):
 
 
 def tempered_normalization(z, t):
-    """Return the λ with Σ_i exp_t(z_i - λ) = 1, which is between max z and max z - log_t(1/C)."""
+    """Return the λ with Σ_i exp_t(z_i - λ) = 1; it is not below max z."""
 
     def excess(x, z, t):
         return sum(exp_t(z_i - x, t) for z_i in z) - 1
@@ -53,17 +53,17 @@ def tempered_normalization(z, t):
     def slope(x, z, t):
         return -sum(p if p == 0 else power(p, t) for p in (exp_t(z_i - x, t) for z_i in z))
 
-    largest = max(z)
-    return root(excess, slope, (z, t), largest, largest - log_t(1 / (len(z) + 1), t))
+    return root(excess, slope, (z, t), max(z))
 
 
-def root(f, slope, arguments, low, high):
-    """Return the x between low and high at which f(x, *arguments), which falls with the given slope, is 0."""
-    if hasattr(low, "root"):
-        return low.root(f, slope, arguments, high)
-    while low < (middle := (low + high) / 2) < high:
-        low, high = (middle, high) if f(middle, *arguments) > 0 else (low, middle)
-    return middle
+def root(f, slope, arguments, low):
+    """Return where f(x, *arguments), falling and convex, is 0: by Newton's method, which never passes it, from low."""
+    if hasattr(low, "falling_root"):
+        return low.falling_root(f, slope, arguments)
+    x = low
+    while (further := x - f(x, *arguments) / slope(x, *arguments)) > x:
+        x = further
+    return x
 
 
 def tempered_softmax(z, t):

@@ -99,4 +99,4 @@ class BiTemperedBinary(NamedTuple):
         slope1, _ = slopes(self.t1, self.t2, *one, y)
         apart = stretch(self.t2, one[0], one[1]) - stretch(self.t2, zero[0], zero[1])
         moments = moment(self.t1, zero[0], zero[1], not_y) + moment(self.t1, one[0], one[1], y)
-        return moments, (e0 * slope1 - e1 * slope0) * apart
+        return moments, mass_times(e0 * slope1 - e1 * slope0, apart)
