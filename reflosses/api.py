@@ -50,7 +50,7 @@ import numpy as np
 
 from . import cpu, threads
 from .arrays import NARROW, WIDE, as_logits, as_real, finish, place, rounded
-from .dispatch import Single, contract, core
+from .dispatch import Single, changes_labels, contract, core
 from .domain import Targets, is_loss, parameters
 from .labels import as_labels, as_weights
 from .stamp import stamp
@@ -82,6 +82,7 @@ class _Prepared(NamedTuple):
     classes: list  # of the loss and the losses within it
     class_weight: np.ndarray | None
     contract: str
+    least_classes: int
     rows: bool
     sparse: bool
     binary: bool
@@ -93,7 +94,9 @@ def _coerce(loss):
     fields, class_weight = [], None
     domains = {parameter.name: parameter for parameter in parameters(type(loss))}
     for name, given in zip(loss._fields, loss, strict=True):
-        if is_loss(given):
+        if name not in domains or is_loss(given):
+            if not is_loss(given) or (changes_labels(loss) and getattr(given, "targets", None) is not loss.targets):
+                raise TypeError(f"{type(loss).__name__}.{name} must be a loss with {loss.targets}, got {given!r}")
             inner, class_weight = _coerce(given)
             fields.append(inner)
             continue
@@ -138,6 +141,7 @@ def _prepare(loss):
         classes,
         class_weight,
         contract(double),
+        max(getattr(part, "least_classes", 1) for part in classes),
         loss.targets.rows,
         getattr(loss, "sparse", False),
         loss.targets is Targets.BINARY,
@@ -196,6 +200,11 @@ class _Call:
         self.inputs = (logits, labels, weight, upstream)
         self.kernel = prepared.double
         self.classes = z.shape[-1] if prepared.rows else None
+        if prepared.rows and self.classes < prepared.least_classes:
+            raise ValueError(
+                f"{type(loss).__name__} needs at least {prepared.least_classes} classes, "
+                f"got logits of shape {z.shape} and labels of shape {np.shape(labels)}"
+            )
         if prepared.class_weight is not None and prepared.class_weight.shape != (self.classes,):
             raise ValueError(
                 f"class weights of shape {prepared.class_weight.shape} do not fit logits of shape {z.shape}"
@@ -277,7 +286,7 @@ class _Call:
             self.run(driver, values, gradient, hessian)
 
     def quick(self):
-        """Whether labels pay alone, and a row costs no more than its exponentials."""
+        """Whether a row costs no more than its exponentials: only the label pays, in digits to spare."""
         return self.prepared.sparse and (self.prepared.contract == "classwise" or self.kernel is self.prepared.single)
 
     def hard_driver(self):
@@ -296,7 +305,8 @@ class _Call:
     def need(self, method):
         """Refuse what the loss has no kernel for."""
         loss = core(self.prepared.double)
-        if not hasattr(loss, method) and contract(loss) != "one_against_rest":
+        linear = method == "label_kernel" and contract(loss) == "one_against_rest"  # the kernel is the slope
+        if not (hasattr(loss, method) or linear):
             raise TypeError(f"{type(loss).__name__} has no {method}, which this derivative needs")
 
     def mend(self, values, gradient):

@@ -28,13 +28,11 @@ from .columns import (
 )
 from .dispatch import (
     core,
-    pointwise_label,
     pointwise_parameters,
     slope_in_label,
 )
 from .dispatch import pointwise as pointwise_kernel
 from .geometry import (
-    both_labels,
     changed_label,
     class_terms,
     gradient_row,
@@ -42,12 +40,15 @@ from .geometry import (
     hessian_diagonal_row,
     hessian_row,
     hessian_vector_row,
+    label_of_logit,
     label_slope,
     open_row,
     pair_terms,
     parameter_slopes,
+    pointwise_label_slope,
     pointwise_slopes_of_changes,
     positive_labels,
+    positive_of_two,
     shared_slope,
     slopes_of_changes,
     terms,
@@ -128,7 +129,7 @@ def copy(x, y):
 def element(i, loss, factor, logits, labels, weights, upstream, values, gradient, hessian):
     """Value, gradient and second derivative of one logit."""
     z, y = logit_and_label(logits, labels, i)
-    value, slope, bend = pointwise_kernel(core(loss), z, *both_labels(loss, y))
+    value, slope, bend = pointwise_kernel(core(loss), z, *label_of_logit(loss, y))
     scale = row_scale(factor, weights, upstream, i)
     if values is not None:
         values[i] = weighted(weights, i, value)
@@ -188,22 +189,23 @@ def build(stamp):
         for i in range(logits.size):
             z, y = logit_and_label(logits, labels, i)
             if values is not None:
-                values[i] = weighted(weights, i, pointwise_kernel(core(loss), z, *both_labels(loss, y))[0])
+                values[i] = weighted(weights, i, pointwise_kernel(core(loss), z, *label_of_logit(loss, y))[0])
             scale = row_scale(factor, weights, upstream, i)
-            slope = pointwise_label(core(loss), z, *both_labels(loss, y))
-            gradient[i] = mass_times(scale, slope_in_label(loss, y, 2, 2.0, slope))
+            slope, mass = pointwise_label_slope(loss, z, y)
+            slope = mass * slope_in_label(loss, y, 0.0, 2, positive_of_two(loss, y, 0.0), slope)
+            gradient[i] = mass_times(scale, slope)
 
     def pointwise_in_parameters(loss, factor, logits, labels, weights, upstream, gradient):
         """Derivatives of every logit's loss in the loss's parameters, one column each."""
         lost = np.empty(gradient.shape[1])
         for i in range(logits.size):
             z, y = logit_and_label(logits, labels, i)
-            slopes = pointwise_parameters(core(loss), z, *both_labels(loss, y))
-            changes = pointwise_slopes_of_changes(loss, z, y)
+            slopes = pointwise_parameters(core(loss), z, *label_of_logit(loss, y))
+            changes, mass = pointwise_slopes_of_changes(loss, z, y)
             scale = row_scale(factor, weights, upstream, i)
             fill(gradient[i], 0.0)
             add_slopes(gradient[i], lost, 0, scale, slopes)
-            add_slopes(gradient[i], lost, len(slopes), scale, changes)
+            add_slopes(gradient[i], lost, len(slopes), mass * scale, changes)
 
     def hard_pairs(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
         """Value and gradient of rows of two logits, for losses as in ``hard_rows``."""
@@ -331,7 +333,7 @@ def build(stamp):
             positive = positive_labels(loss, labels, i, n)
             for k in range(n):
                 y, t = label(labels, i, k), changed_label(loss, labels, i, positive, k, n)
-                slope = slope_in_label(loss, y, n, positive, label_slope(loss, u[k], q[k], c[k], t, n))
+                slope = slope_in_label(loss, y, 0.0, n, positive, label_slope(loss, u[k], q[k], c[k], t, n))
                 slope = mass_times(per_class(class_weight, k), slope)
                 gradient[i, k] = mass_times(scale, slope if m >= 0 else math.nan)
             if values is not None:

@@ -86,9 +86,7 @@ def _inner(loss):
 
 def counts_positive(loss):
     """Whether a change of labels asks how many labels of a row are above 0."""
-    if not changes_labels(loss):
-        return False
-    return getattr(_class_of(loss), "counts_positive", False) or counts_positive(_inner(loss))
+    return getattr(_class_of(loss), "counts_positive", False)
 
 
 def contract(loss):
@@ -140,23 +138,23 @@ def _(loss):
 # ---- the methods of a loss ---------------------------------------------------------------
 
 
-def pointwise(self, z, y, not_y):
-    """Return (ℓ, ℓ', ℓ'') of a pointwise loss at the logit z and label y; kernels may ask for 1 - y too."""
-    return _asked(self.kernel, z, y, not_y)
+def pointwise(self, z, y, low):
+    """Return (ℓ, ℓ', ℓ'') of a pointwise loss at the logit z and label y, or y + low for kernels that ask for it."""
+    return _asked(self.kernel, z, y, low)
 
 
-def pointwise_label(self, z, y, not_y):
+def pointwise_label(self, z, y, low):
     """Return ∂ℓ/∂y."""
-    return _asked(self.label_kernel, z, y, not_y)
+    return _asked(self.label_kernel, z, y, low)
 
 
-def pointwise_parameters(self, z, y, not_y):
+def pointwise_parameters(self, z, y, low):
     """Return ∂ℓ/∂θ for every real parameter θ, in order."""
-    return _asked(self.parameter_kernel, z, y, not_y)
+    return _asked(self.parameter_kernel, z, y, low)
 
 
-def _asked(method, z, y, not_y):
-    return method(z, y, not_y) if method.__code__.co_argcount == 4 else method(z, y)
+def _asked(method, z, y, low):
+    return method(z, y, low) if method.__code__.co_argcount == 4 else method(z, y)
 
 
 def classwise(self, u, q, c, y, n):
@@ -200,12 +198,12 @@ def tempered_parameters(self, log_p, low, q, c, y):
 
 
 SIGNATURES = {  # Numba takes the names from the signature
-    "z, y": lambda kernel: lambda self, z, y, not_y: kernel(bare(self), z, y),
-    "z, y, not_y": lambda kernel: lambda self, z, y, not_y: kernel(bare(self), z, y, not_y),
+    "z, y": lambda kernel: lambda self, z, y, low: kernel(bare(self), z, y),
+    "z, y, low": lambda kernel: lambda self, z, y, low: kernel(bare(self), z, y, low),
     "u, q, c, y, n": lambda kernel: lambda self, u, q, c, y, n: kernel(bare(self), u, q, c, y, n),
     "log_p, low, q, c, y": lambda kernel: lambda self, log_p, low, q, c, y: kernel(bare(self), log_p, low, q, c, y),
     "x, low, n": lambda kernel: lambda self, x, low, n: kernel(bare(self), x, low, n),
-    "y, n, positive": lambda kernel: lambda self, y, n, positive: kernel(bare(self), y, n, positive),
+    "y, low, n, positive": lambda kernel: lambda self, y, low, n, positive: kernel(bare(self), y, low, n, positive),
 }
 
 
@@ -217,14 +215,14 @@ def _open(door, method):
         return SIGNATURES[", ".join(list(signature(function).parameters)[1:])](kernel)
 
 
-def relabel(self, y, n, positive):
-    """Return a changed label of one of n classes, ``positive`` of which have a label above 0."""
-    return self.relabel(y, n, positive)
+def relabel(self, y, low, n, positive):
+    """Return, as high + low, what becomes of the label y + low of one of n classes, ``positive`` of them above 0."""
+    return self.relabel(y, low, n, positive)
 
 
-def relabel_slopes(self, y, n, positive):
+def relabel_slopes(self, y, low, n, positive):
     """Return the derivatives of a changed label in the label, and in the parameter of the change."""
-    return self.relabel_slopes(y, n, positive)
+    return self.relabel_slopes(y, low, n, positive)
 
 
 _open(pointwise, "kernel")
@@ -261,32 +259,37 @@ def core(loss):
     return loss
 
 
-@by_change_of_labels(lambda loss, y, n, positive: relabelled(within(loss), relabel(loss, y, n, positive), n, positive))
-def relabelled(loss, y, n, positive):
-    """Return a label after all changes."""
-    return y
+def relabelled(loss, y, low, n, positive):
+    """Return a label after the changes, outermost first, for which ``positive`` holds a count."""
+    if len(positive) == 0:
+        return y, low
+    return relabelled(within(loss), *relabel(loss, y, low, n, positive[0]), n, positive[1:])
 
 
-def _slope_through(loss, y, n, positive, slope):
-    inner = slope_in_label(within(loss), relabel(loss, y, n, positive), n, positive, slope)
-    return special.mass_times(relabel_slopes(loss, y, n, positive)[0], inner)
+@overload(relabelled, jit_options={"forceinline": True})
+def _(loss, y, low, n, positive):
+    return relabelled if len(positive) else lambda loss, y, low, n, positive: (y, low)
+
+
+def _slope_through(loss, y, low, n, positive, slope):
+    inner = slope_in_label(within(loss), *relabel(loss, y, low, n, positive[0]), n, positive[1:], slope)
+    return special.mass_times(relabel_slopes(loss, y, low, n, positive[0])[0], inner)
 
 
 @by_change_of_labels(_slope_through)
-def slope_in_label(loss, y, n, positive, slope):
+def slope_in_label(loss, y, low, n, positive, slope):
     """Return ∂ℓ/∂y from the slope in the label after all changes."""
     return slope
 
 
-def _slopes_of_changes(loss, y, n, positive, slope):
-    t = relabel(loss, y, n, positive)
-    own = special.mass_times(
-        relabel_slopes(loss, y, n, positive)[1], slope_in_label(within(loss), t, n, positive, slope)
-    )
-    return (*change_slopes(within(loss), t, n, positive, slope), own)
+def _slopes_of_changes(loss, y, low, n, positive, slope):
+    t, t_low = relabel(loss, y, low, n, positive[0])
+    inner = slope_in_label(within(loss), t, t_low, n, positive[1:], slope)
+    own = special.mass_times(relabel_slopes(loss, y, low, n, positive[0])[1], inner)
+    return (*change_slopes(within(loss), t, t_low, n, positive[1:], slope), own)
 
 
 @by_change_of_labels(_slopes_of_changes)
-def change_slopes(loss, y, n, positive, slope):
+def change_slopes(loss, y, low, n, positive, slope):
     """Return ∂ℓ/∂s for the parameter s of every change, innermost first, from the same slope."""
     return ()

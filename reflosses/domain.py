@@ -62,6 +62,11 @@ def is_loss(x):
     return isinstance(x, tuple) and hasattr(x, "_fields") and (hasattr(x, "kernel") or hasattr(x, "relabel"))
 
 
+def identity(loss):
+    """Return what tells a loss from all others: as tuples, losses of different classes may be equal."""
+    return type(loss), *(identity(field) if is_loss(field) else field for field in loss)
+
+
 def parameters(loss_class):
     """Return the fields of a loss class as ``Parameter``s, nested losses left out.
 

@@ -6,6 +6,8 @@ Drivers call these six functions of a row, and each loss is answered by the modu
 rest the arrays u, q and c hold what the contract's kernel is asked with.
 """
 
+import math
+
 from . import one_against_rest as rest
 from . import rows, tempered
 from .dispatch import (
@@ -22,9 +24,11 @@ from .dispatch import (
     one_against_rest,
     one_against_rest_parameters,
     pointwise_label,
+    relabel,
     relabelled,
     tempered_label,
     tempered_parameters,
+    within,
 )
 from .dispatch import tempered as tempered_kernel
 from .rows import label, per_class
@@ -75,8 +79,8 @@ def parameter_slopes(loss, u, q, c, y, n):
 
 
 def _slopes_of_changes(loss, u, q, c, y, n, positive):
-    slope = label_slope(loss, u, q, c, relabelled(loss, y, n, positive), n)
-    return change_slopes(loss, y, n, positive, slope)
+    slope = label_slope(loss, u, q, c, relabelled(loss, y, 0.0, n, positive)[0], n)
+    return change_slopes(loss, y, 0.0, n, positive, slope)
 
 
 @by_change_of_labels(_slopes_of_changes)
@@ -86,33 +90,77 @@ def slopes_of_changes(loss, u, q, c, y, n, positive):
 
 
 @inline
-def both_labels(loss, y):
-    """Return the changed labels of a logit and of the class that it is not, neither by subtraction."""
-    return relabelled(loss, y, 2, 2.0), relabelled(loss, 1.0 - y, 2, 2.0)
+def pointwise_label_slope(loss, z, y):
+    """Return the derivative of a logit's loss in its changed label, and what multiplies it.
+
+    A slope that overflows at a finite logit is taken nearer, where it is as linear: what multiplies
+    it, or the slope of the change, may bring it back.
+    """
+    y, low = label_of_logit(loss, y)
+    slope = pointwise_label(core(loss), z, y, low)
+    if abs(slope) == math.inf and abs(z) < math.inf:
+        return pointwise_label(core(loss), z / 4096.0, y, low), 4096.0
+    return slope, 1.0
 
 
 def _pointwise_slopes_of_changes(loss, z, y):
-    slope = pointwise_label(core(loss), z, *both_labels(loss, y))
-    return change_slopes(loss, y, 2, 2.0, slope)
+    slope, mass = pointwise_label_slope(loss, z, y)
+    return change_slopes(loss, y, 0.0, 2, positive_of_two(loss, y, 0.0), slope), mass
 
 
 @by_change_of_labels(_pointwise_slopes_of_changes)
 def pointwise_slopes_of_changes(loss, z, y):
-    """Return the derivatives of a logit's loss in the parameters of the changes of its label."""
+    """Return the derivatives of a logit's loss in the parameters of its label's changes, and what multiplies them."""
+    return (), 1.0
+
+
+# ---- labels that change -------------------------------------------------------------------
+
+
+def _of_two(loss, y, low):
+    count = (1.0 if y > 0.0 else 0.0) + (1.0 if (1.0 - y) - low > 0.0 else 0.0)
+    return (count, *positive_of_two(within(loss), *relabel(loss, y, low, 2, count)))
+
+
+@by_change_of_labels(_of_two)
+def positive_of_two(loss, y, low):
+    """Return how many of the labels y + low and 1 - y - low are above 0 before each change, outermost first."""
     return ()
 
 
-def _count(loss, labels, row, n):
+@inline
+def label_of_logit(loss, y):
+    """Return the changed label of a logit as high + low."""
+    return relabelled(loss, y, 0.0, 2, positive_of_two(loss, y, 0.0))
+
+
+def _count(change, loss, positive, labels, row, n):
     count = 0.0
     for k in range(n):
-        count += 1.0 if label(labels, row, k) > 0.0 else 0.0
+        count += 1.0 if relabelled(loss, label(labels, row, k), 0.0, n, positive)[0] > 0.0 else 0.0
     return count
 
 
 @chosen_by(counts_positive, {True: _count})
-def positive_labels(loss, labels, row, n):
-    """Return how many classes of a row have a label above 0; 0 where nobody asks."""
+def positive_before(change, loss, positive, labels, row, n):
+    """Return how many labels of a row are above 0 before a change, ``positive`` of those around it; 0 unless asked."""
     return 0.0
+
+
+def _counts(change, loss, positive, labels, row, n):
+    count = positive_before(change, loss, positive, labels, row, n)
+    return _each_count(within(change), loss, (*positive, count), labels, row, n)
+
+
+@by_change_of_labels(_counts)
+def _each_count(change, loss, positive, labels, row, n):
+    return positive
+
+
+@inline
+def positive_labels(loss, labels, row, n):
+    """Return how many labels of a row are above 0 before each change that asks for it, outermost first."""
+    return _each_count(loss, loss, (), labels, row, n)
 
 
 # ---- one row ------------------------------------------------------------------------------
@@ -141,7 +189,7 @@ def close_terms(loss, m, u, q, c, f1, f2):
 @inline
 def changed_label(loss, labels, row, positive, k, n):
     """Return the label of class k after all changes."""
-    return relabelled(loss, label(labels, row, k), n, positive)
+    return relabelled(loss, label(labels, row, k), 0.0, n, positive)[0]
 
 
 @inline

@@ -82,7 +82,8 @@ class Variable:
         return self + -number(other)
 
     def __abs__(self):
-        sign = _leading(self.value).sgn()  # 0 at an exact zero, the ball [-1, 1] across zero
+        sign = _leading(self.value).sgn()  # the ball [-1, 1] across zero
+        sign = ONE if sign == 0 else sign  # an exact zero is a masked probability's, which is approached from above
         return self if self is ZERO else _record(self.value * sign, (self, sign))
 
     def exp(self):

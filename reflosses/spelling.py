@@ -29,7 +29,7 @@ def spelled(loss, defaults=False):
     fields = [
         f"{name}={_spelled_value(value)}"
         for name, value in loss._asdict().items()
-        if defaults or value != loss._field_defaults.get(name)
+        if defaults or _spelled_value(value) != _spelled_value(loss._field_defaults.get(name))
     ]
     return snake(type(loss)) + (f"({', '.join(fields)})" if fields else "")
 

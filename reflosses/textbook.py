@@ -110,3 +110,18 @@ def magnitudes_against_rest(p, c, f1, f2):
         "hessian_diagonal": [bend(k, k) + sum(f1[i] * far[i][k] for i in n if i != k) for k in n],
         "hessian": [bend(j, k) + (sum(f1[i] * far[i][k] for i in n if i != k) if j == k else 0) for j in n for k in n],
     }
+
+
+def magnitudes_of_changed(inner, in_label, in_parameter):
+    """Return the magnitudes of a loss whose labels are changed, from those of the loss within it.
+
+    ``in_label`` and ``in_parameter`` are the changed labels' absolute slopes, one a class or, for
+    losses of single logits, one.
+    """
+    slopes = inner["label_gradient"]
+    if not isinstance(slopes, list):
+        own, of_parameter = in_label * slopes, in_parameter * slopes
+    else:
+        own = [slope * factor for slope, factor in zip(slopes, in_label)]
+        of_parameter = sum(slope * factor for slope, factor in zip(slopes, in_parameter))
+    return {**inner, "label_gradient": own, "parameter_gradient": [*inner["parameter_gradient"], of_parameter]}

@@ -2,7 +2,7 @@
 
 from functools import partial
 from itertools import product
-from typing import NamedTuple, get_type_hints
+from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -18,13 +18,19 @@ ALL = [loss(*setting) for loss in LOSSES for setting in loss.settings]  # every 
 USUAL = [loss() for loss in LOSSES]  # every loss at its defaults
 
 
+def within(loss_class, name):
+    """Return the classes of the losses that a field of a loss class holds in its settings."""
+    fields = [loss_class(*setting)._asdict()[name] for setting in loss_class.settings]
+    return list(dict.fromkeys(type(field) for field in fields))
+
+
 def corners(loss_class):
     """Return a loss class at all combinations of the ends of its parameters' domains."""
     domains = {parameter.name: parameter for parameter in parameters(loss_class)}
     choices = []
     for name in loss_class._fields:
         if name not in domains:
-            choices.append(corners(get_type_hints(loss_class)[name]))
+            choices.append([corner for inner in within(loss_class, name) for corner in corners(inner)])
             continue
         _, interval, optional, per_class = domains[name]
         ends = [x for x in interval[:2] if x in interval]
@@ -192,11 +198,10 @@ def numbers_in(interval, high=8.0):
 def losses(loss_class, classes=3):
     """Draw a loss of a class with parameters from all of their domains."""
     domains = {parameter.name: parameter for parameter in parameters(loss_class)}
-    hints = get_type_hints(loss_class)
     fields = []
     for name in loss_class._fields:
         if name not in domains:
-            fields.append(losses(hints[name], classes))
+            fields.append(st.one_of([losses(inner, classes) for inner in within(loss_class, name)]))
             continue
         _, interval, optional, per_class = domains[name]
         field = numbers_in(interval)

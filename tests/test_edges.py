@@ -27,7 +27,14 @@ from strategies import (
     weights_like,
 )
 
-from reflosses import hessian_vector_product, value, value_and_gradient
+from reflosses import (
+    LabelSmoothing,
+    OtherClassesSmoothing,
+    SparseLSR,
+    hessian_vector_product,
+    value,
+    value_and_gradient,
+)
 from reflosses.domain import Targets, is_loss, parameters
 from reflosses.losses import LOSSES
 from reflosses.oracle import certify
@@ -44,6 +51,11 @@ each_input = pytest.mark.parametrize("loss, kind", each_kind(USUAL), ids=str)
 
 def run(verb, loss, logits, labels, **options):
     return ALL_VERBS[verb](loss, logits, labels, **options)
+
+
+def least_classes(loss):
+    """Return how many classes a loss, or a loss within it, needs."""
+    return max([getattr(loss, "least_classes", 1), *(least_classes(field) for field in loss if is_loss(field))])
 
 
 def row(result, i):
@@ -150,10 +162,14 @@ def test_a_masked_class_without_mass_is_absent(loss, labels):
 
 @pytest.mark.parametrize("loss", [loss for loss in ALL if loss.targets.rows], ids=repr)
 @pytest.mark.parametrize("labels", [1, [0.25, 0.25, 0.5]], ids=["class", "probabilities"])
-def test_mass_on_a_masked_class_costs_infinity(loss, labels):
-    assert value(loss, [1.0, -INF, 2.0], labels) == INF
+def test_mass_on_a_masked_class_costs_infinity_or_all_that_a_bounded_loss_can(loss, labels):
+    [expected] = (float(x) for x in certify(loss, [1.0, -INF, 2.0], labels))
+    [far] = (float(x) for x in certify(loss, [1.0, -1e6, 2.0], labels))
+    assert expected == INF and far > 1e4 or expected == far
+    assert value(loss, [1.0, -INF, 2.0], labels) == pytest.approx(expected, rel=1e-14)
     values, slopes = value_and_gradient(loss, [[1.0, -INF, 2.0], [1.0, 0.0, 2.0]], [labels] * 2)
-    assert values[0] == INF and np.isfinite(values[1]) and np.isfinite(slopes[1]).all()
+    assert values[0] == pytest.approx(expected, rel=1e-14) and np.isfinite(values[1])
+    assert np.isfinite(slopes[1]).all() and (math.isinf(expected) or np.isfinite(slopes[0]).all())
 
 
 # Labels ---------------------------------------------------------------------------------------
@@ -269,8 +285,26 @@ def test_no_classes_and_one_class(loss, verb):
     for shape in (), (0,), (2, 0):
         with pytest.raises(ValueError, match=re.escape(str(shape))):
             run(verb, loss, np.zeros(shape), np.zeros(shape[:-1], int))
+    least = least_classes(loss)
     for labels in ([0, 0], [[1.0], [1.0]]):
-        assert all((array == 0).all() for array in arrays(run(verb, loss, [[3.0], [-800.0]], labels)))
+        if least > 1:
+            with pytest.raises(ValueError, match=rf"{least} classes.* \(2, 1\) .*{re.escape(str(np.shape(labels)))}"):
+                run(verb, loss, [[3.0], [-800.0]], labels)
+            continue
+        found = arrays(run(verb, loss, [[3.0], [-800.0]], labels))
+        assert all((np.isfinite(array) if verb == "label_gradient" else array == 0).all() for array in found)
+        assert not arrays(value(loss, [[3.0], [-800.0]], labels))[0].any()
+
+
+@pytest.mark.parametrize("loss", [LabelSmoothing(SparseLSR()), LabelSmoothing(OtherClassesSmoothing())], ids=repr)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_loss_within_may_need_two_classes(loss, dtype):
+    for _ in range(2):  # the second call is the quick one
+        value_and_gradient(loss[0], np.zeros((2, 2), dtype), np.zeros(2, int))
+        value_and_gradient(loss[0], np.zeros((2, 3), dtype), np.zeros(2, int))
+        for refused in loss, loss[0]:
+            with pytest.raises(ValueError, match=r"2 classes, got logits of shape \(2, 1\) and labels of shape \(2,\)"):
+                value_and_gradient(refused, np.zeros((2, 1), dtype), np.zeros(2, int))
 
 
 @each_verb
@@ -589,6 +623,17 @@ def test_parameters_out_of_their_domain(loss, verb):
             run(verb, wrong, logits, labels)
         for part in (f"{type(loss).__name__}.{parameter.name}", str(parameter.interval), repr(float(x))):
             assert part in str(error.value)
+
+
+@pytest.mark.parametrize("loss", [loss for loss in USUAL if is_loss(loss[:1] and loss[0])], ids=repr)
+def test_a_loss_within_has_the_same_kind_of_labels(loss):
+    logits, labels = sample(loss)
+    others = [other for other in USUAL if other.targets is not loss.targets]
+    for wrong in (*others, 3.0, None, type(loss[0])):
+        with pytest.raises(TypeError, match=rf"{type(loss).__name__}.loss must be a loss with {loss.targets}"):
+            value(loss._replace(loss=wrong), logits, labels)
+    with pytest.raises(ValueError, match=rf"{type(loss).__name__}.smoothing must lie in"):
+        value(loss._replace(loss=loss._replace(smoothing=-1.0)), logits, labels)
 
 
 @each_loss

@@ -135,7 +135,7 @@ def test_a_loss_is_one_short_file(loss):
     fields = [line for line in lines if re.match(rf"    ({'|'.join(loss._fields)}): ", line)]
     own_lines = [line for line in fields if "# " in line or "class_weight" in line or re.search(r": [A-Z]\w+ = ", line)]
     assert len(fields) == len(loss._fields) == len(own_lines), "each parameter says what it is"
-    assert len(loss.settings) >= 2
+    assert len(loss.settings) >= 2 or not loss._fields
 
 
 def test_no_loss_is_named_in_the_shared_code():

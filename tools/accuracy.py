@@ -136,9 +136,10 @@ def _certified(loss, z, y, vector, verbs):
 def _nearest_kink(loss, z, y):
     """Return how near a point is to where a loss is not differentiable, relative to what meets there."""
     if not loss.targets.rows:
-        return min(map(float, loss.kinks(float(z), float(y))))
+        return min(map(float, loss.kinks(float(z), float(y))), default=np.inf)
     labels = y if np.ndim(y) else np.arange(z.size) == y
-    return min(map(float, loss.kinks([float(x) for x in z - np.max(z)], [float(x) for x in labels])))
+    z = np.asarray(z, dtype=np.float64)
+    return min(map(float, loss.kinks([float(x) for x in z - np.max(z)], [float(x) for x in labels])), default=np.inf)
 
 
 def _product(matrix, vector):

@@ -9,6 +9,7 @@ from importlib.resources import files
 
 import numpy as np
 
+from ..domain import identity
 from ..oracle import certify, magnitude
 from .points import points
 
@@ -119,10 +120,18 @@ def _floats(balls):
     return np.array([float(x.mid()) for x in balls])
 
 
-@cache
+_batches: dict = {}
+
+
 def batches(loss, dtype):
-    """Return the batches of a loss in a dtype: hard points by shape, then real ones."""
-    dtype = np.dtype(dtype)
+    """Return the batches of a loss in a dtype, made once: hard points by shape, then real ones."""
+    key = identity(loss), np.dtype(dtype)
+    if key not in _batches:
+        _batches[key] = _made(loss, np.dtype(dtype))
+    return _batches[key]
+
+
+def _made(loss, dtype):
     together = {}
     for group in points(loss, dtype):
         together.setdefault((group.logits.shape[1:], group.labels.ndim), []).append(group)

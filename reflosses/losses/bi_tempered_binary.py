@@ -76,7 +76,8 @@ class BiTemperedBinary(NamedTuple):
             "parameter_gradient": terms["parameter_gradient"],
         }
 
-    def kernel(self, z, y, not_y):
+    def kernel(self, z, y, low):
+        not_y = (1.0 - y) - low
         zero, one = both(z, self.t2)
         e0, e1 = escorts(zero, one, self.t2)
         slope0, bend0 = slopes(self.t1, self.t2, *zero, not_y)
@@ -88,11 +89,13 @@ class BiTemperedBinary(NamedTuple):
         value = payment(self.t1, zero[0], zero[1], not_y) + payment(self.t1, one[0], one[1], y)
         return value, e0 * slope1 - e1 * slope0, e0 * e0 * bend1 + e1 * e1 * bend0
 
-    def label_kernel(self, z, y, not_y):
+    def label_kernel(self, z, y, low):
+        not_y = (1.0 - y) - low
         zero, one = both(z, self.t2)
         return label_slope(self.t1, one[0], one[1], y) - label_slope(self.t1, zero[0], zero[1], not_y)
 
-    def parameter_kernel(self, z, y, not_y):
+    def parameter_kernel(self, z, y, low):
+        not_y = (1.0 - y) - low
         zero, one = both(z, self.t2)
         e0, e1 = escorts(zero, one, self.t2)
         slope0, _ = slopes(self.t1, self.t2, *zero, not_y)

@@ -57,8 +57,8 @@ class BinaryCrossEntropy(NamedTuple):
             "parameter_gradient": [-y * textbook.log(p)],
         }
 
-    def kernel(self, z, y, not_y):
-        a, b = self.pos_weight * y, not_y
+    def kernel(self, z, y, low):
+        a, b = self.pos_weight * y, (1.0 - y) - low
         p, not_p = expit(z), expit(-z)
         value = (a + b) * softplus_tail(z) + mass_times(b if z > 0.0 else a, abs(z))
         return value, b * p - a * not_p, (a + b) * p * not_p

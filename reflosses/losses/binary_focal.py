@@ -4,57 +4,21 @@ from typing import Annotated, NamedTuple
 
 from .. import textbook
 from ..domain import NONNEGATIVE, UNIT, Targets
-from ..special import (
-    exp_parts,
-    exp_sum,
-    fma,
-    inline,
-    log1p,
-    log1p_unit_parts,
-    log_parts,
-    logistic,
-    mass_times,
-    product,
-    two_sum,
-)
-from .sigmoid_focal import times
+from ..special import inline, log1p, mass_times, product, softplus_tail, two_sum
+from .focus import parts, power, sides, times
 
 
 @inline
-def balance(alpha, y, not_y):
+def balance(alpha, y, low):
     """Return a = α y + (1 - α)(1 - y) as high + low, and its slope in y; 1 and 0 for no α."""
     if alpha is None:
         return 1.0, 0.0, 0.0
+    not_y, not_low, _, _ = sides(0.0, y, low)
     beta, beta_low = two_sum(1.0, -alpha)
     one, one_low = product(alpha, y)
     other, other_low = product(beta, not_y)
-    a, low = two_sum(one, other)
-    return a, low + (one_low + other_low) + beta_low * not_y, alpha - beta
-
-
-@inline
-def parts(z, y, not_y):
-    """Return log c and the cross entropy b, each as high + low."""
-    weight, rest = (not_y, y) if z >= 0.0 else (y, not_y)
-    e, e_low = exp_parts(-abs(z))
-    tail, tail_low = log1p_unit_parts(e, e_low)
-    far, far_low = product(rest, e)
-    total, low = two_sum(weight, far)
-    log_c, log_low = log_parts(total, low + (far_low + rest * e_low))
-    log_c, log_low = (-abs(z), 0.0) if weight == 0.0 else (log_c, log_low)
-    log_c, error = two_sum(log_c, -tail)
-    linear, linear_low = product(weight, abs(z))
-    b, b_error = two_sum(linear if weight > 0.0 else 0.0, tail)
-    b_low = (b_error + tail_low) + (linear_low if weight > 0.0 else 0.0)
-    return log_c, error + (log_low - tail_low), b, b_low
-
-
-@inline
-def power(log_x, low, a):
-    """Return x^a, a >= 0, from log x = log_x + low, with 0^0 = 1."""
-    high = a * log_x
-    result = exp_sum(high, fma(a, log_x, -high) + a * low)
-    return 1.0 if a == 0.0 and log_x == log_x else result
+    a, error = two_sum(one, other)
+    return a, error + (one_low + other_low) + (beta_low * not_y + (beta * not_low + alpha * low)), alpha - beta
 
 
 class BinaryFocal(NamedTuple):
@@ -63,11 +27,10 @@ class BinaryFocal(NamedTuple):
     Definition
     ----------
     Let z be a logit, p = σ(z), y in [0, 1] its target, c = y (1 - p) + (1 - y) p how far the two
-    are apart, and a = α y + (1 - α)(1 - y), or 1 if α is absent. Then
+    are apart, and a = α y + (1 - α)(1 - y), or 1 if α is absent. Then, as with `SigmoidFocal` for
+    y = 0 and y = 1,
 
         ℓ(z) = a c^γ b,   b = -y log p - (1 - y) log(1 - p).
-
-    For y = 0 and y = 1 that is `SigmoidFocal`.
 
     Derivation
     ----------
@@ -115,36 +78,39 @@ class BinaryFocal(NamedTuple):
             "gradient": a * w * (g * r * b + slope),
             "hessian_diagonal": a * w * (g * b * r * (abs(g - 1) * r + 1) + 2 * g * r * slope + p * not_p),
             "label_gradient": w * (da * b + a * (g * b / c - textbook.log(p) - textbook.log(not_p))),
+            "parameter_gradient": [-a * w * b * textbook.log(c)] + [abs(1 - 2 * y) * w * b] * (self.alpha is not None),
         }
 
-    def kernel(self, z, y, not_y):
-        log_c, log_low, b, b_low = parts(z, y, not_y)
+    def kernel(self, z, y, low):
+        log_c, log_low, b, b_low, p, not_p = parts(z, y, low)
         faded = power(log_c, log_low, self.gamma)
-        a, a_low, _ = balance(self.alpha, y, not_y)
+        a, a_low, _ = balance(self.alpha, y, low)
         w, rest = product(a, faded)
         rest = rest + a_low * faded
-        p, not_p, _ = logistic(z, 0.0)
-        h = not_p if y == 0.0 else p if y == 1.0 else p * not_p / (y * not_p + not_y * p)
-        r, error = (not_y - y) * h, not_y * p - y * not_p
+        not_y, not_low, _, _ = sides(0.0, y, low)
+        h = not_p if y == 0.0 else p if not_y == 0.0 else p * not_p / (y * not_p + not_y * p)
+        r, error = ((not_y - y) + (not_low - low)) * h, not_y * p - y * not_p
         pull = self.gamma * mass_times(r, b)
         bend = pull * ((self.gamma - 1.0) * r + (not_p - p)) + (2.0 * self.gamma * r * error + p * not_p)
         return times(w, rest, b) + w * b_low, times(w, rest, pull + error), times(w, rest, bend)
 
-    def label_kernel(self, z, y, not_y):
-        log_c, log_low, b, b_low = parts(z, y, not_y)
-        a, _, a_slope = balance(self.alpha, y, not_y)
-        p, not_p, _ = logistic(z, 0.0)
-        c = y * not_p + not_y * p
-        ratio = b / c if c > 0.0 else 1.0  # b is about c, which may underflow
-        b, ratio, z = b / 256, ratio / 256, z / 256  # so that the terms of a finite sum are finite
-        slope = mass_times(a_slope, b) + (a * self.gamma * mass_times(not_p - p, ratio) - mass_times(a, z))
+    def label_kernel(self, z, y, low):
+        log_c, log_low, _, _, p, not_p = parts(z, y, low)
+        a, _, a_slope = balance(self.alpha, y, low)
+        tail = softplus_tail(z)
+        weight, _, rest, _ = sides(z, y, low)
+        c = weight * max(p, not_p) + rest * min(p, not_p)
+        pull = a * self.gamma * (not_p - p)  # times b/c, b = weight |z| + tail
+        of_z = a_slope * weight + (pull * (weight / c) if weight > 0.0 else 0.0) - (a if z >= 0.0 else -a)
+        near = a_slope * tail + pull * (tail / c if c > 0.0 else 1.0)  # a tail is about c, which may underflow
+        slope = mass_times(of_z, abs(z) / 256) + near / 256  # so that the terms of a finite slope are finite
         return mass_times(power(log_c, log_low, self.gamma), slope) * 256
 
-    def parameter_kernel(self, z, y, not_y):
-        log_c, log_low, b, b_low = parts(z, y, not_y)
-        p, not_p, _ = logistic(z, 0.0)
+    def parameter_kernel(self, z, y, low):
+        log_c, log_low, b, _, p, not_p = parts(z, y, low)
+        not_y, not_low, _, _ = sides(0.0, y, low)
         c, agreement = y * not_p + not_y * p, y * p + not_y * not_p
-        log_c = -log1p(agreement / c) if agreement < c else log_c  # next to 0 for a hopeless prediction
         focal = mass_times(power(log_c, log_low, self.gamma), b)
-        of_gamma = 0.0 if log_c == 0.0 else mass_times(balance(self.alpha, y, not_y)[0] * focal, log_c)
-        return of_gamma, (y - not_y) * focal
+        log_c = -log1p(agreement / c) if agreement < c else log_c  # next to 0 for a hopeless prediction
+        of_gamma = 0.0 if log_c == 0.0 else mass_times(balance(self.alpha, y, low)[0] * focal, log_c)
+        return of_gamma, ((y - not_y) + (low - not_low)) * focal

@@ -2,9 +2,11 @@
 
 from typing import Annotated, NamedTuple
 
+from .. import textbook
 from ..domain import BELOW_ONE, Targets
 from .binary_cross_entropy import BinaryCrossEntropy
-from .label_smoothing import magnitudes_of_changed, smoothed
+from .binary_focal import BinaryFocal
+from .label_smoothing import kinks_within, smoothed
 
 
 class BinaryLabelSmoothing(NamedTuple):
@@ -26,8 +28,8 @@ class BinaryLabelSmoothing(NamedTuple):
 
     Accuracy
     --------
-    t = y + s (1/2 - y) is rounded about once, and so is 1 - t = (1 - y) + s (y - 1/2).  The gradient
-    of smoothed cross entropy vanishes at p = t, and near there only its absolute error is small.
+    t is carried to twice the precision, so that 1 - t loses nothing either.  The gradient of smoothed
+    cross entropy vanishes at p = t, and near there only its absolute error is small.
 
     References
     ----------
@@ -35,25 +37,32 @@ class BinaryLabelSmoothing(NamedTuple):
     vision. 2016, section 7, for two classes as in Keras, `BinaryCrossentropy`.
     """
 
-    loss: BinaryCrossEntropy = BinaryCrossEntropy()
+    loss: tuple = BinaryCrossEntropy()  # any loss of single logits and of labels in [0, 1]
     smoothing: Annotated[float, BELOW_ONE] = 0.1  # s; 0 is the loss itself
 
     targets = Targets.PROBABILITY
-    no_cancellation = ("value",)  # for hard labels
-    settings = (BinaryCrossEntropy(), 0.1), (BinaryCrossEntropy(), 0.0), (BinaryCrossEntropy(2.0), 0.3)
+    settings = (
+        (BinaryCrossEntropy(), 0.1),
+        (BinaryCrossEntropy(), 0.0),
+        (BinaryCrossEntropy(2.0), 0.3),
+        (BinaryFocal(1.5, 0.25), 0.2),
+    )
 
     def textbook(self, z, y):
         return self.loss.textbook(z, self._smooth(y))
 
     def magnitudes(self, z, y):
         inner = self.loss.magnitudes(z, self._smooth(y))
-        return magnitudes_of_changed(inner, 1 - self.smoothing, 0.5 + y)
+        return textbook.magnitudes_of_changed(inner, 1 - self.smoothing, 0.5 + y)
+
+    def kinks(self, z, y):
+        return kinks_within(self.loss, z, self._smooth(y))
 
     def _smooth(self, y):
         return y * (1 - self.smoothing) + self.smoothing / 2
 
-    def relabel(self, y, n, positive):
-        return smoothed(y, self.smoothing, n)
+    def relabel(self, y, low, n, positive):
+        return smoothed(y, low, self.smoothing, n, n)
 
-    def relabel_slopes(self, y, n, positive):
+    def relabel_slopes(self, y, low, n, positive):
         return 1.0 - self.smoothing, 1.0 / n - y

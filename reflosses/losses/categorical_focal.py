@@ -8,7 +8,7 @@ import numpy as np
 from .. import textbook
 from ..domain import NONNEGATIVE, PER_CLASS, Targets
 from ..special import expit_power, fma, log_expit, log_expit_parts, mass_times
-from .sigmoid_focal import focus
+from .focus import focus
 
 
 class CategoricalFocal(NamedTuple):

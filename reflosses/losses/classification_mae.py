@@ -1,6 +1,5 @@
 """Mean absolute error of probabilities."""
 
-import math
 from typing import NamedTuple
 
 from .. import textbook
@@ -9,10 +8,11 @@ from ..special import inline
 
 
 @inline
-def below(u, q, y):
-    """Return 1 where p < y, 1/2 where they are equal, 0 elsewhere; p may have underflowed, or q be 1 by rounding."""
-    equal = u == -math.inf if y == 0.0 else q == y
-    return 1.0 if y == 1.0 or q < y else 0.5 if equal else 0.0
+def below(q, y):
+    """Return 1 where p < y, 1/2 where they are equal, 0 elsewhere; a p that rounds to 0 or 1 still lies between."""
+    if y == 0.0 or y == 1.0:
+        return y
+    return 1.0 if q < y else 0.5 if q == y else y - y  # 0, or nan for nan
 
 
 class ClassificationMAE(NamedTuple):
@@ -36,7 +36,8 @@ class ClassificationMAE(NamedTuple):
         ∂ℓ/∂y_i = 2 h - 1,
 
     and B = Σ F'_i gives ∂ℓ/∂z_j = F'_j - p_j B.  At a kink, p_i = y_i, h is 1/2, so that |p - y| has
-    the slope 0, as automatic differentiation has it.
+    the slope 0, as automatic differentiation has it; at p_i = y_i = 0, a masked class, and at 1 it is
+    the limit from within, h = y_i.
 
     Accuracy
     --------
@@ -74,14 +75,15 @@ class ClassificationMAE(NamedTuple):
                 sum(f1[k] * far[i][k] * far[j][k] for k in n) + sum(f1) * p[i] * far[j][i] for i in n for j in n
             ],
             "label_gradient": [1 for i in n],
+            "parameter_gradient": [],
         }
 
     def kernel(self, u, q, c, y, n):
-        slope = -2.0 * q * below(u, q, y)
+        slope = -2.0 * q * below(q, y)
         return c if y == 1.0 else abs(q - y), slope, slope
 
     def label_kernel(self, u, q, c, y, n):
-        return 2.0 * below(u, q, y) - 1.0
+        return 2.0 * below(q, y) - 1.0
 
     def parameter_kernel(self, u, q, c, y, n):
         return ()

@@ -2,36 +2,36 @@
 
 from typing import Annotated, NamedTuple
 
+from .. import textbook
 from ..domain import BELOW_ONE, Targets
-from ..special import fma, inline, two_sum
+from ..special import fast_two_sum, fma, inline, product, two_sum
 from .categorical_focal import CategoricalFocal
 from .cross_entropy import CrossEntropy
 
 
 @inline
-def smoothed(y, s, n):
-    """Return y + s (1/n - y), rounded about once."""
-    uniform = 1.0 / n
-    uniform_low = fma(-uniform, n, 1.0) * uniform
-    step, step_low = two_sum(uniform, -y)
-    move = s * step
+def quotient(a, b):
+    """Return a/b as high + low."""
+    q = a / b
+    return q, fma(-q, b, a) / b
+
+
+@inline
+def smoothed(y, low, s, n, others):
+    """Return y + low + s (1 - n (y + low))/others as high + low."""
+    share, share_low = quotient(1.0, others)
+    loss, loss_low = quotient(n, others)
+    given, given_low = product(loss, y)
+    step, step_low = two_sum(share, -given)
+    step_low += share_low - (given_low + (loss_low * y + loss * low))
+    move, move_low = product(s, step)
     t, error = two_sum(y, move)
-    return t + (error + (fma(s, step, -move) + s * (step_low + uniform_low)))
+    return fast_two_sum(t, error + (low + (move_low + s * step_low)))
 
 
-def magnitudes_of_changed(inner, in_label, in_parameter):
-    """Return the magnitudes of a loss whose labels are changed, from those of the loss within it.
-
-    ``in_label`` and ``in_parameter`` are the changed labels' absolute slopes, one a class or, for
-    losses of single logits, one.
-    """
-    slopes = inner["label_gradient"]
-    if not isinstance(slopes, list):
-        own, of_parameter = in_label * slopes, in_parameter * slopes
-    else:
-        own = [slope * factor for slope, factor in zip(slopes, in_label)]
-        of_parameter = sum(slope * factor for slope, factor in zip(slopes, in_parameter))
-    return {**inner, "label_gradient": own, "parameter_gradient": [*inner["parameter_gradient"], of_parameter]}
+def kinks_within(loss, z, t):
+    """Return the kinks of a loss at changed labels, none if it states none."""
+    return loss.kinks(z, t) if hasattr(loss, "kinks") else []
 
 
 class LabelSmoothing(NamedTuple):
@@ -55,7 +55,7 @@ class LabelSmoothing(NamedTuple):
 
     Accuracy
     --------
-    t = y + s (1/C - y) is rounded about once.  The gradient of smoothed cross entropy
+    t is carried to twice the precision, and rounded once.  The gradient of smoothed cross entropy
     vanishes at p = t, and near there only its absolute error is small.
 
     References
@@ -64,11 +64,10 @@ class LabelSmoothing(NamedTuple):
     vision. 2016, section 7.
     """
 
-    loss: CrossEntropy = CrossEntropy()
+    loss: tuple = CrossEntropy()  # any loss of rows
     smoothing: Annotated[float, BELOW_ONE] = 0.1  # s; 0 is the loss itself
 
     targets = Targets.CLASSES
-    no_cancellation = ("value",)  # for hard labels
     settings = (
         (CrossEntropy(), 0.1),
         (CrossEntropy(), 0.0),
@@ -81,13 +80,17 @@ class LabelSmoothing(NamedTuple):
 
     def magnitudes(self, z, y):
         inner = self.loss.magnitudes(z, self._smooth(y))
-        return magnitudes_of_changed(inner, [1 - self.smoothing] * len(z), [1 / len(z) + y_i for y_i in y])
+        slopes = [1 - self.smoothing] * len(z), [1 / len(z) + y_i for y_i in y]
+        return textbook.magnitudes_of_changed(inner, *slopes)
+
+    def kinks(self, z, y):
+        return kinks_within(self.loss, z, self._smooth(y))
 
     def _smooth(self, y):
         return [y_i * (1 - self.smoothing) + self.smoothing / len(y) for y_i in y]
 
-    def relabel(self, y, n, positive):
-        return smoothed(y, self.smoothing, n)
+    def relabel(self, y, low, n, positive):
+        return smoothed(y, low, self.smoothing, n, n)
 
-    def relabel_slopes(self, y, n, positive):
+    def relabel_slopes(self, y, low, n, positive):
         return 1.0 - self.smoothing, 1.0 / n - y

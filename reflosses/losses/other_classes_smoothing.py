@@ -2,9 +2,12 @@
 
 from typing import Annotated, NamedTuple
 
+from .. import textbook
 from ..domain import BELOW_ONE, Targets
+from .classification_mae import ClassificationMAE
 from .cross_entropy import CrossEntropy
-from .label_smoothing import magnitudes_of_changed
+from .label_smoothing import kinks_within, smoothed
+from .soft_label_smoothing import SoftLabelSmoothing
 
 
 class OtherClassesSmoothing(NamedTuple):
@@ -27,8 +30,8 @@ class OtherClassesSmoothing(NamedTuple):
 
     Accuracy
     --------
-    t = y - s (y - (1 - y)/(C - 1)) rounds a label of 0 or 1 about once.  Where the gradient of L
-    cancels for soft labels, so it does here.
+    t is carried to twice the precision, and rounded once.  Where the gradient of L cancels for soft
+    labels, so it does here.
 
     References
     ----------
@@ -36,13 +39,18 @@ class OtherClassesSmoothing(NamedTuple):
     whose published code smooths labels so.
     """
 
-    loss: CrossEntropy = CrossEntropy()
+    loss: tuple = CrossEntropy()  # any loss of rows
     smoothing: Annotated[float, BELOW_ONE] = 0.1  # s; 0 is the loss itself
 
     targets = Targets.CLASSES
-    no_cancellation = ("value",)  # for hard labels
     least_classes = 2
-    settings = (CrossEntropy(), 0.1), (CrossEntropy(), 0.0), (CrossEntropy((0.5, 2.0, 1.0)), 0.3)
+    settings = (
+        (CrossEntropy(), 0.1),
+        (CrossEntropy(), 0.0),
+        (CrossEntropy((0.5, 2.0, 1.0)), 0.3),
+        (ClassificationMAE(), 0.2),
+        (SoftLabelSmoothing(CrossEntropy(), 0.3), 0.2),
+    )
 
     def textbook(self, z, y):
         return self.loss.textbook(z, self._smooth(y))
@@ -50,14 +58,17 @@ class OtherClassesSmoothing(NamedTuple):
     def magnitudes(self, z, y):
         n, s = len(z), self.smoothing
         slopes = [1 + s / (n - 1)] * n, [(1 + y_i * n) / (n - 1) for y_i in y]
-        return magnitudes_of_changed(self.loss.magnitudes(z, self._smooth(y)), *slopes)
+        return textbook.magnitudes_of_changed(self.loss.magnitudes(z, self._smooth(y)), *slopes)
+
+    def kinks(self, z, y):
+        return kinks_within(self.loss, z, self._smooth(y))
 
     def _smooth(self, y):
         n, s = len(y), self.smoothing
         return [y_i * (1 - s * n / (n - 1)) + s / (n - 1) for y_i in y]
 
-    def relabel(self, y, n, positive):
-        return (y - self.smoothing * y) + self.smoothing * ((1.0 - y) / (n - 1.0))
+    def relabel(self, y, low, n, positive):
+        return smoothed(y, low, self.smoothing, n, n - 1.0)
 
-    def relabel_slopes(self, y, n, positive):
+    def relabel_slopes(self, y, low, n, positive):
         return (1.0 - self.smoothing) - self.smoothing / (n - 1.0), (1.0 - y) / (n - 1.0) - y

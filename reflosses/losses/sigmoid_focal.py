@@ -1,11 +1,11 @@
 """Sigmoid focal loss."""
 
-import math
 from typing import Annotated, NamedTuple
 
 from .. import textbook
 from ..domain import NONNEGATIVE, UNIT, Targets
-from ..special import expit, expit_power, fma, inline, log_expit, logistic, mass_times, product, two_sum
+from ..special import expit, expit_power, inline, log_expit, mass_times, product, two_sum
+from .focus import focus, times
 
 
 @inline
@@ -22,21 +22,6 @@ def rounding(alpha, y):
     if alpha is None:
         return 0.0
     return 0.0 if y == 1.0 else two_sum(1.0, -alpha)[1]
-
-
-@inline
-def times(w, rest, x):
-    """Return (w + rest) x, rounded once; 0 for no weight."""
-    small = rest * x
-    return 0.0 if w == 0.0 else fma(w, x, small if abs(small) < math.inf else 0.0)
-
-
-@inline
-def focus(x, low, gamma):
-    """Return w = (1 - q)^γ, q = σ(x + low), and its factors in the derivatives of -w log q."""
-    q, c, _ = logistic(x, low)
-    pull = gamma * mass_times(q, log_expit(x, low))
-    return expit_power(-x, gamma, -low), pull - c, q * c * (1.0 + 2.0 * gamma) + pull * (c - gamma * q)
 
 
 class SigmoidFocal(NamedTuple):

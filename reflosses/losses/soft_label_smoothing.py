@@ -2,9 +2,20 @@
 
 from typing import Annotated, NamedTuple
 
+from .. import textbook
 from ..domain import NONNEGATIVE, Targets
+from ..special import fast_two_sum, inline, product, two_sum
 from .cross_entropy import CrossEntropy
-from .label_smoothing import magnitudes_of_changed
+from .label_smoothing import kinks_within, quotient
+from .sparse_label_smoothing import SparseLSR
+
+
+@inline
+def surplus(y, low, alpha, m):
+    """Return m (y + low) - α as high + low, whose sign is that of y + low - α/m."""
+    high, rest = product(m, y)
+    high, error = two_sum(high, -alpha)
+    return two_sum(high, error + (rest + m * low))
 
 
 class SoftLabelSmoothing(NamedTuple):
@@ -30,20 +41,25 @@ class SoftLabelSmoothing(NamedTuple):
 
     Accuracy
     --------
-    y - α/m is exact or nearly so where they are close, and rounds once or twice elsewhere.
+    y - α/m is (m y - α)/m, whose sign is exact; t is carried to twice the precision, and rounded once.
 
     References
     ----------
     The incendio library's `smooth_soft_labels`, 2020, documented with htools.
     """
 
-    loss: CrossEntropy = CrossEntropy()
+    loss: tuple = CrossEntropy()  # any loss of rows
     smoothing: Annotated[float, NONNEGATIVE] = 0.1  # α; 0 is the loss itself
 
     targets = Targets.CLASSES
-    no_cancellation = ("value",)  # for hard labels
     counts_positive = True
-    settings = (CrossEntropy(), 0.1), (CrossEntropy(), 0.0), (CrossEntropy((0.5, 2.0, 1.0)), 0.3), (CrossEntropy(), 1.5)
+    settings = (
+        (CrossEntropy(), 0.1),
+        (CrossEntropy(), 0.0),
+        (CrossEntropy((0.5, 2.0, 1.0)), 0.3),
+        (CrossEntropy(), 1.5),
+        (SparseLSR(0.25), 0.2),
+    )
 
     def textbook(self, z, y):
         return self.loss.textbook(z, self._smooth(y))
@@ -52,7 +68,10 @@ class SoftLabelSmoothing(NamedTuple):
         share = self._share(y)
         slopes = [int(y_i > share) for y_i in y]
         of_alpha = [1 / len(y) + slope / max(sum(y_i > 0 for y_i in y), 1) for slope in slopes]
-        return magnitudes_of_changed(self.loss.magnitudes(z, self._smooth(y)), slopes, of_alpha)
+        return textbook.magnitudes_of_changed(self.loss.magnitudes(z, self._smooth(y)), slopes, of_alpha)
+
+    def kinks(self, z, y):
+        return kinks_within(self.loss, z, self._smooth(y))
 
     def _share(self, y):
         return self.smoothing / max(sum(y_i > 0 for y_i in y), 1)
@@ -61,9 +80,16 @@ class SoftLabelSmoothing(NamedTuple):
         share = self._share(y)
         return [(y_i - share if y_i > share else 0) + self.smoothing / len(y) for y_i in y]
 
-    def relabel(self, y, n, positive):
-        return max(y - self.smoothing / positive, 0.0) + self.smoothing / n if y == y else y
+    def relabel(self, y, low, n, positive):
+        m = max(positive, 1.0)
+        left, left_low = surplus(y, low, self.smoothing, m)
+        kept, kept_low = quotient(left, m)
+        keeps = not left <= 0.0  # nan stays nan
+        share, share_low = quotient(self.smoothing, n)
+        t, error = two_sum(kept if keeps else 0.0, share)
+        return fast_two_sum(t, error + (share_low + (kept_low + left_low / m if keeps else 0.0)))
 
-    def relabel_slopes(self, y, n, positive):
-        gives = y > self.smoothing / positive
-        return 1.0 if gives else 0.0, 1.0 / n - (1.0 / positive if gives else 0.0)
+    def relabel_slopes(self, y, low, n, positive):
+        m = max(positive, 1.0)
+        gives = surplus(y, low, self.smoothing, m)[0] > 0.0
+        return 1.0 if gives else 0.0, 1.0 / n - (1.0 / m if gives else 0.0)
