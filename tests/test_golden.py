@@ -115,7 +115,9 @@ def off(system, function, dtype, certified, **parameters):
     """Return the largest relative error, in units of the dtype's rounding, of records against the oracle."""
     worst = 0.0
     for record in records(system):
-        if (record["function"], record["dtype"]) == (function, dtype) and parameters.items() <= record["params"].items():
+        if (record["function"], record["dtype"]) == (function, dtype) and parameters.items() <= record[
+            "params"
+        ].items():
             true = np.array(certified(record, *inputs_of(record)))
             worst = max(worst, np.max(np.abs(record["value"] - true) / np.abs(true)) * 2 / np.finfo(dtype).eps)
     return worst

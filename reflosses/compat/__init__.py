@@ -7,8 +7,8 @@ reduced value (of the sum of the values, where nothing is reduced) in the predic
 Examples
 --------
 >>> from reflosses.compat import torch
->>> torch.cross_entropy([[2.0, 0.0, -1.0]], [0])
-np.float64(0.16984602025950312)
+>>> torch.cross_entropy([[2.0, 0.0, -1.0]], [0]).round(8)
+np.float64(0.16984602)
 >>> torch.cross_entropy.gradient([[2.0, 0.0, -1.0]], [0])
-array([[-0.15620523,  0.1141952 ,  0.04201003]])
+array([[-0.15620527,  0.1141952 ,  0.04201007]])
 """

@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import losses
 from ..api import value
+from ..arrays import as_logits
 from ..domain import BELOW_ONE, NONNEGATIVE, Interval
 from ..transfer import softmax
 from ._door import as_points, as_rows, door, legal, mass_times, one_of, wide
@@ -86,10 +87,11 @@ def compute_normalization(activations, t, num_iters=5):
     Examples
     --------
     >>> compute_normalization([[4.0, -3.0, -6.0]], 1.5)
-    array([[4.44428414]])
+    array([[4.08053509]])
     """
-    a = _activations(activations, t, num_iters)
-    return _normalization(a, t, num_iters), _escorts(_softmax(a, t, num_iters), t)
+    a = _activations(activations, num_iters, t=t)
+    top = a.max(axis=-1, keepdims=True)
+    return top + _normalization(a, t, num_iters)[1], _escorts(_softmax(a, t, num_iters), t)
 
 
 @door("activations")
@@ -99,9 +101,9 @@ def tempered_softmax(activations, t, num_iters=5):
     Examples
     --------
     >>> tempered_softmax([[4.0, -3.0, -6.0]], 4.0)
-    array([[0.41369352, 0.30534995, 0.28299212]])
+    array([[0.4136935 , 0.30534994, 0.28299214]])
     """
-    a = _activations(activations, t, num_iters)
+    a = _activations(activations, num_iters, t=t)
     p = _softmax(a, t, num_iters)
     return p, p**t - _escorts(p, t) * np.sum(p**t, axis=-1, keepdims=True)
 
@@ -113,9 +115,9 @@ def tempered_sigmoid(activations, t, num_iters=5):
     Examples
     --------
     >>> tempered_sigmoid([0.0, 3.0, 6.0], 4.0)
-    array([0.5       , 0.58516014, 0.6421035 ])
+    array([0.5       , 0.58516019, 0.6421035 ])
     """
-    p = _softmax(_pairs(_activations(activations, t, num_iters)), t, num_iters)
+    p = _softmax(_pairs(_activations(activations, num_iters, rows=False, t=t)), t, num_iters)
     return p[..., 1], p[..., 1] ** t * _escorts(p, t)[..., 0]
 
 
@@ -149,11 +151,11 @@ def bi_tempered_logistic_loss(activations, labels, t1, t2, label_smoothing=0.0, 
     Examples
     --------
     >>> bi_tempered_logistic_loss([[-0.5, 0.1, 2.0]], [[0.2, 0.5, 0.3]], 0.8, 1.2)
-    array([0.34298314])
+    array([0.34298315])
     """
     one_of(("jax", "tensorflow"), variant=variant)
     legal(BELOW_ONE, label_smoothing=label_smoothing)
-    a = _activations(activations, t2, num_iters)
+    a = _activations(activations, num_iters, t2=t2)
     y = as_rows(labels, a)
     classes = a.shape[-1]
     if label_smoothing:
@@ -183,7 +185,7 @@ def bi_tempered_binary_logistic_loss(activations, labels, t1, t2, label_smoothin
     >>> bi_tempered_binary_logistic_loss([0.0], [1.0], 1.0, 1.0)
     array([0.69314718])
     """
-    a = _activations(activations, t2, num_iters)
+    a = _activations(activations, num_iters, rows=False, t2=t2)
     y = as_points(labels, a)
     values, slopes = bi_tempered_logistic_loss.formula(
         _pairs(a), np.stack([1 - y, y], axis=-1), t1, t2, label_smoothing, num_iters, variant=variant
@@ -209,19 +211,20 @@ def sparse_bi_tempered_logistic_loss(activations, labels, t1, t2, num_iters=5):
     Examples
     --------
     >>> sparse_bi_tempered_logistic_loss([[-0.5, 0.1, 2.0]], [2], 0.5, 1.5)
-    array([0.22305758])
+    array([0.18155909])
     """
-    a = _activations(activations, t2, num_iters)
+    a = _activations(activations, num_iters, t2=t2)
     if np.shape(labels) != a.shape[:-1]:
         raise ValueError(f"labels of shape {np.shape(labels)} do not fit activations of shape {a.shape}")
     return _bi_tempered(a, as_rows(labels, a), t1, t2, num_iters, 0.0)
 
 
-def _activations(activations, t, num_iters):
+def _activations(activations, num_iters, rows=True, **temperature):
     """Return activations in float64, once temperature and rounds are legal."""
-    legal(POSITIVE, **{"t": t})
-    legal(NONNEGATIVE, num_iters=num_iters)
-    return wide(activations)
+    legal(POSITIVE, **temperature)
+    if not (num_iters >= 0 and num_iters == num_iters // 1):
+        raise ValueError(f"num_iters must be an integer in [0, ∞), got {num_iters!r}")
+    return as_logits(wide(activations), rows)[0]
 
 
 def _pairs(a):
@@ -238,29 +241,31 @@ def _exp_t(u, t):
 
 
 def _normalization(a, t, num_iters):
-    top = a.max(axis=-1, keepdims=True)
-    x = a - top
+    """Return a - max a, and λ - max a."""
+    alone = (a == np.inf) & (np.sum(a == np.inf, axis=-1, keepdims=True) == 1)
+    x = np.where(alone, 0.0, a - a.max(axis=-1, keepdims=True))  # one infinite activation has the limit
 
     def total(u):
         return _exp_t(u, t).sum(axis=-1, keepdims=True)
 
     if t == 1:
-        return top + np.log(total(x))
+        return x, np.log(total(x))
     if t > 1:
         shrunk = x
-        for _ in range(num_iters):
+        for _ in range(int(num_iters)):
             shrunk = x * total(shrunk) ** (1 - t)
-        return top - _log_t(1 / total(shrunk), t)
+        return x, -_log_t(1 / total(shrunk), t)
     low, high = 0.0, -_log_t(1 / np.sum(x > -1 / (1 - t), axis=-1, keepdims=True), t)
-    for _ in range(num_iters):
+    for _ in range(int(num_iters)):
         middle = (low + high) / 2
         enough = total(x - middle) >= 1
         low, high = np.where(enough, middle, low), np.where(enough, high, middle)
-    return top + (low + high) / 2
+    return x, (low + high) / 2
 
 
 def _softmax(a, t, num_iters):
-    return softmax(a) if t == 1 else _exp_t(a - _normalization(a, t, num_iters), t)
+    x, shift = _normalization(a, t, num_iters)
+    return softmax(a) if t == 1 else _exp_t(x - shift, t)
 
 
 def _escorts(p, t):

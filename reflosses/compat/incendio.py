@@ -78,7 +78,7 @@ def soft_label_cross_entropy_with_logits(y_pred, y_true, alpha=0.0, reduction="m
     Examples
     --------
     >>> soft_label_cross_entropy_with_logits([[6, 1, 3, 1, 2]], [[0.9, 0.1, 0, 0, 0]], reduction="none")
-    array([0.57837726])
+    array([0.57842164])
     """
     z = wide(y_pred)
     labels, _ = smooth_soft_labels.formula(as_rows(y_true, z), alpha)
@@ -106,8 +106,8 @@ def soft_label_cross_entropy(y_pred, y_true, alpha=0.0, reduction="mean"):
 
     Examples
     --------
-    >>> soft_label_cross_entropy([[0.5, 0.5, 0.0]], [[0.5, 0.0, 0.5]])
-    np.float64(0.34657359027997264)
+    >>> soft_label_cross_entropy([[0.5, 0.5, 0.0]], [[0.5, 0.0, 0.5]]).round(8)
+    np.float64(0.34657359)
     """
     p = wide(y_pred)
     labels, _ = smooth_soft_labels.formula(as_rows(y_true, p), alpha)
@@ -130,8 +130,8 @@ def classification_mae_with_logits(y_pred, y_true, reduction="mean"):
 
     Examples
     --------
-    >>> classification_mae_with_logits([[6, 1, 3, 1, 2]], [[1, 0, 0, 0, 0]])
-    np.float64(0.1508832343)
+    >>> classification_mae_with_logits([[6, 1, 3, 1, 2]], [[1, 0, 0, 0, 0]]).round(8)
+    np.float64(0.15085099)
     """
     rows = value_and_gradient(losses.ClassificationMAE(), wide(y_pred), y_true, normalized=False)
     return reduced(*rows, reduction)

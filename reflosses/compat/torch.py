@@ -42,8 +42,8 @@ def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean
 
     Examples
     --------
-    >>> cross_entropy([[2.0, 0.0], [0.0, 0.0]], [0, 1], weight=[1.0, 3.0])
-    np.float64(0.5515923885797202)
+    >>> cross_entropy([[2.0, 0.0], [0.0, 0.0]], [0, 1], weight=[1.0, 3.0]).round(8)
+    np.float64(0.55159239)
     """
     z, y = wide(input), np.asarray(target)
     axis = min(1, z.ndim - 1)
