@@ -8,6 +8,7 @@ import sys
 from functools import partial
 from types import SimpleNamespace
 
+import conventions
 import ml_dtypes
 import numpy as np
 import pytest
@@ -306,7 +307,15 @@ def test_classes_lie_on_axis_1_in_torch():
         call = partial(torch.cross_entropy, weight=W, reduction=reduction, label_smoothing=0.1)
         assert call(z, y) == pytest.approx(call(rows, y.reshape(-1)), rel=1e-14)
     assert torch.cross_entropy(z, y, reduction="none").shape == y.shape
-    assert torch.cross_entropy(Z[0], 2) == torch.cross_entropy(Z[:1], [2])  # one row alone
+    for door in torch.cross_entropy, fastai.FocalLoss():  # one row alone
+        assert door(Z[0], 2) == door(Z[:1], [2])
+        assert np.array_equal(door.gradient(Z[0], 2), door.gradient(Z[:1], [2])[0])
+
+
+def test_a_target_that_is_nan_has_no_answer():
+    values = torch.cross_entropy(Z, [0.0, np.nan, 1.0, 2.0], W, reduction="none")
+    assert np.isnan(values).tolist() == [False, True, False, False]
+    assert np.isnan(torch.cross_entropy(Z, [0.0, np.nan, 1.0, 2.0], W))
 
 
 def test_torch_ignores_whatever_an_ignored_row_holds():
@@ -492,6 +501,17 @@ def test_temperatures_invert_each_other_and_end():
     assert google.log_t(0.0, 0.5) == -2 and google.log_t(0.0, 1.0) == -np.inf
 
 
+def test_any_leading_shape_does():
+    z, y, rows = Z.reshape(2, 1, 2, 3), SOFT.reshape(2, 1, 2, 3), HARD.reshape(2, 1, 2)
+    for door, labels, flat in (
+        (google.bi_tempered_logistic_loss, y, SOFT),
+        (google.sparse_bi_tempered_logistic_loss, rows, HARD),
+    ):
+        assert np.array_equal(door(z, labels, 0.5, 1.5), door(Z, flat, 0.5, 1.5).reshape(2, 1, 2))
+        assert np.array_equal(door.gradient(z, labels, 0.5, 1.5), door.gradient(Z, flat, 0.5, 1.5).reshape(z.shape))
+    assert google.compute_normalization(z, 1.5).shape == (2, 1, 2, 1)
+
+
 def test_rounds_truncate():
     sums = [np.abs(google.tempered_softmax(5 * Z, 4.0, n).sum(axis=-1) - 1).max() for n in (0, 5, 200)]
     assert sums[0] > sums[1] > 1e-4 and sums[2] < 1e-14
@@ -615,3 +635,7 @@ def test_what_is_no_number_is_a_type_error(door):
 def test_smoothing_of_torch_is_the_librarys():
     expected = value(LabelSmoothing(CrossEntropy(W), 0.2), Z, HARD)
     assert np.array_equal(torch.cross_entropy(Z, HARD, W, reduction="none", label_smoothing=0.2), expected)
+
+
+def test_the_page_of_disagreements_is_current():
+    assert conventions.table() in conventions.PAGE.read_text(encoding="utf-8")

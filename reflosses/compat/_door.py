@@ -84,7 +84,8 @@ def as_rows(labels, z):
     """Return classes or probabilities, checked, as one row of probabilities for each row of z."""
     y, _, absent = as_labels(labels, as_logits(z, rows=True)[0], prepare(CrossEntropy()), normalized=False)
     if y.ndim == 1:
-        y = np.eye(z.shape[-1])[y]
+        classes, y = y, np.zeros((y.size, z.shape[-1]))
+        y[np.arange(classes.size), classes] = 1
         y[slice(0) if absent is None else absent] = np.nan
     return y.reshape(z.shape)
 

@@ -138,6 +138,6 @@ class FocalLoss:
         p, c = np.exp(-s), -np.expm1(-s)
         focus, ratio = c**self.gamma, np.where(c == 0, 1.0, s / c)
         slope = focus * (1 + self.gamma * mass_times(p, ratio))  # of focus · s in s
-        return reduced(focus * s, mass_times(np.expand_dims(slope, 1), slopes), self.reduction)
+        return reduced(focus * s, mass_times(np.expand_dims(slope, min(1, s.ndim)), slopes), self.reduction)
 
     gradient = __call__.gradient

@@ -1,8 +1,8 @@
 """Google's bi-tempered logistic loss, in the number of iterations that it is given.
 
-The published code stops the normaliser λ, for which Σ exp_t(a - λ) = 1, after ``num_iters`` rounds;
-for heavy tails (t = 4, or many classes) five rounds are far from it, and the probabilities sum to
-something else.  ``reflosses.BiTempered`` is the loss itself.
+The published code stops the normaliser λ, for which Σ exp_t(a - λ) = 1, after ``num_iters`` rounds.
+Five may leave the sum of the probabilities some percent away from 1: 1.038 for a logit 10 among 99
+zeros at t = 1.5.  ``reflosses.BiTempered`` is the loss itself.
 
 Gradients are the published custom gradient: with the truncated probabilities p and their escorts
 e = p^t / Σ p^t, the derivatives that the converged λ would have, ∂λ/∂a = e.

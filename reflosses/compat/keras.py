@@ -209,7 +209,7 @@ def sparse_categorical_crossentropy(
     one_of(VARIANTS, variant=variant)
     classes, z = _classes(y_true, y_pred, axis), np.moveaxis(wide(y_pred), axis, -1)
     counts = np.True_ if ignore_class is None else classes != ignore_class
-    y = as_rows(np.where(counts, classes, 0), z)
+    y = np.where(counts, classes, 0)
     bounds = clip_bounds(y_pred, epsilon)
     if from_logits:
         values, slopes = value_and_gradient(losses.CrossEntropy(), z, y)
@@ -218,7 +218,7 @@ def sparse_categorical_crossentropy(
         values, slopes = value_and_gradient(losses.CrossEntropy(), np.log(clipped), y)
         slopes = mass_times(inside, slopes / clipped)
     else:
-        values, slopes = _of_shares(_categorical_terms, z, y, bounds)
+        values, slopes = _of_shares(_categorical_terms, z, as_rows(y, z), bounds)
     values, slopes = weighted(values, slopes, counts)
     return values, np.moveaxis(slopes, -1, axis)
 

@@ -53,7 +53,9 @@ def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean
     loss = losses.LabelSmoothing(losses.CrossEntropy(weight), label_smoothing)
     values, slopes = value_and_gradient(loss, np.moveaxis(z, axis, -1), labels, normalized=False)
     values, slopes = weighted(values, slopes, counts)
-    divisor = None if soft else np.sum(counts if weight is None else counts * np.asarray(weight)[labels.astype(int)])
+    divisor = None
+    if not soft:
+        divisor = np.sum(counts if weight is None else counts * np.asarray(weight)[np.nan_to_num(labels).astype(int)])
     return reduced(values, np.moveaxis(slopes, -1, axis), reduction, divisor)
 
 
