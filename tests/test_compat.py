@@ -19,6 +19,7 @@ from reflosses.compat import fastai, google, incendio, keras, sparse_lsr, tensor
 
 # Signatures: the names of SPEC's table, with the published order and defaults ---------------------
 
+OURS = ", *, variant='keras3', epsilon=1e-07)"  # what we add to Keras's arguments
 SIGNATURES = {
     google: {
         "log_t": "(u, t)",
@@ -49,41 +50,35 @@ SIGNATURES = {
     },
     keras: {
         "Reduction": None,
-        "binary_crossentropy": (
-            "(y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1, *, variant='keras3', epsilon=1e-07)"
-        ),
-        "categorical_crossentropy": (
-            "(y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1, *, epsilon=1e-07)"
-        ),
-        "sparse_categorical_crossentropy": (
-            "(y_true, y_pred, from_logits=False, ignore_class=None, axis=-1, *, variant='keras3', epsilon=1e-07)"
-        ),
+        "binary_crossentropy": ("(y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1" + OURS),
+        "categorical_crossentropy": ("(y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1" + OURS),
+        "sparse_categorical_crossentropy": ("(y_true, y_pred, from_logits=False, ignore_class=None, axis=-1" + OURS),
         "binary_focal_crossentropy": (
             "(y_true, y_pred, apply_class_balancing=False, alpha=0.25, gamma=2.0, from_logits=False, "
-            "label_smoothing=0.0, axis=-1, *, epsilon=1e-07)"
+            "label_smoothing=0.0, axis=-1" + OURS
         ),
         "categorical_focal_crossentropy": (
-            "(y_true, y_pred, alpha=0.25, gamma=2.0, from_logits=False, label_smoothing=0.0, axis=-1, *, epsilon=1e-07)"
+            "(y_true, y_pred, alpha=0.25, gamma=2.0, from_logits=False, label_smoothing=0.0, axis=-1" + OURS
         ),
         "BinaryCrossentropy": (
             "(from_logits=False, label_smoothing=0.0, axis=-1, reduction='sum_over_batch_size', "
-            "name='binary_crossentropy', dtype=None, *, variant='keras3', epsilon=1e-07)"
+            "name='binary_crossentropy', dtype=None" + OURS
         ),
         "CategoricalCrossentropy": (
             "(from_logits=False, label_smoothing=0.0, axis=-1, reduction='sum_over_batch_size', "
-            "name='categorical_crossentropy', dtype=None, *, epsilon=1e-07)"
+            "name='categorical_crossentropy', dtype=None" + OURS
         ),
         "SparseCategoricalCrossentropy": (
             "(from_logits=False, ignore_class=None, reduction='sum_over_batch_size', axis=-1, "
-            "name='sparse_categorical_crossentropy', dtype=None, *, variant='keras3', epsilon=1e-07)"
+            "name='sparse_categorical_crossentropy', dtype=None" + OURS
         ),
         "BinaryFocalCrossentropy": (
             "(apply_class_balancing=False, alpha=0.25, gamma=2.0, from_logits=False, label_smoothing=0.0, axis=-1, "
-            "reduction='sum_over_batch_size', name='binary_focal_crossentropy', dtype=None, *, epsilon=1e-07)"
+            "reduction='sum_over_batch_size', name='binary_focal_crossentropy', dtype=None" + OURS
         ),
         "CategoricalFocalCrossentropy": (
             "(alpha=0.25, gamma=2.0, from_logits=False, label_smoothing=0.0, axis=-1, "
-            "reduction='sum_over_batch_size', name='categorical_focal_crossentropy', dtype=None, *, epsilon=1e-07)"
+            "reduction='sum_over_batch_size', name='categorical_focal_crossentropy', dtype=None" + OURS
         ),
     },
     tensorflow: {
@@ -395,6 +390,14 @@ def test_keras_reductions():
     assert keras.CategoricalCrossentropy(reduction="mean_with_sample_weight")(SOFT, P, np.zeros(4)) == 0
     ignoring = keras.SparseCategoricalCrossentropy(ignore_class=2)
     assert ignoring(HARD, P) == keras.SparseCategoricalCrossentropy()(HARD[HARD != 2], P[HARD != 2])
+
+
+def test_variants_of_keras_part_in_binary_logarithms_only():
+    for loss in keras.CategoricalCrossentropy, keras.CategoricalFocalCrossentropy:
+        assert loss(variant="tf2.1")(SOFT, P) == loss()(SOFT, P)
+    p = [[1e-9, 0.3]]
+    focal = keras.binary_focal_crossentropy([[1, 0]], p, gamma=0.0, variant="tf2.1")
+    assert focal == pytest.approx([(-np.log(2e-7) - np.log(0.7 + 1e-7)) / 2], rel=1e-12)
 
 
 def test_keras_fits_labels_of_one_column():

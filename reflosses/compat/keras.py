@@ -88,11 +88,11 @@ def binary_crossentropy(
     array([0.91629073, 0.71355818])
     """
     p, y = wide(y_pred), _smooth(as_points(y_true, wide(y_pred)), label_smoothing, 2)
-    one_of(VARIANTS, variant=variant)
+    more = _added(variant, epsilon)
     if from_logits:
         values, slopes = value_and_gradient(losses.BinaryCrossEntropy(), p, y)
     else:
-        values, slopes = binary_terms(y, p, 1 - p, clip_bounds(y_pred, epsilon), epsilon if variant == "tf2.1" else 0.0)
+        values, slopes = binary_terms(y, p, 1 - p, clip_bounds(y_pred, epsilon), more)
     return _mean(values, slopes, axis)
 
 
@@ -107,6 +107,7 @@ def binary_focal_crossentropy(
     label_smoothing=0.0,
     axis=-1,
     *,
+    variant="keras3",
     epsilon=EPSILON,
 ):
     """Return the mean over an axis of -a (1 - p_t)^γ (y log p + (1 - y) log(1 - p)).
@@ -116,7 +117,7 @@ def binary_focal_crossentropy(
 
     Parameters
     ----------
-    y_true, y_pred, from_logits, label_smoothing, axis, epsilon
+    y_true, y_pred, from_logits, label_smoothing, axis, variant, epsilon
         As in ``binary_crossentropy``.
     apply_class_balancing : bool
         Whether there is an a; without it α has no effect.
@@ -133,12 +134,15 @@ def binary_focal_crossentropy(
     z, y = wide(y_pred), _smooth(as_points(y_true, wide(y_pred)), label_smoothing, 2)
     p, not_p = (sigmoid(z), sigmoid(-z)) if from_logits else (z, 1 - z)
     balance = alpha if apply_class_balancing else None
-    values, slopes = binary_focal_terms(y, p, not_p, balance, gamma, clip_bounds(y_pred, epsilon))
+    more = _added(variant, epsilon)
+    values, slopes = binary_focal_terms(y, p, not_p, balance, gamma, clip_bounds(y_pred, epsilon), more)
     return _mean(values, slopes * p * not_p if from_logits else slopes, axis)
 
 
 @door("y_pred", labels="y_true")
-def categorical_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1, *, epsilon=EPSILON):
+def categorical_crossentropy(
+    y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1, *, variant="keras3", epsilon=EPSILON
+):
     """Return -Σ_i y_i log p_i of probabilities as labels.
 
     Parameters
@@ -152,6 +156,8 @@ def categorical_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=
         if the classes are on another.
     axis : int
         Where the classes are; the values have the other axes.
+    variant : {"keras3", "tf2.1"}
+        Here the two agree.
     epsilon : float
         ε in [0, 1].
 
@@ -165,6 +171,7 @@ def categorical_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=
     >>> categorical_crossentropy([[0, 1, 0], [0, 0, 1]], [[0.05, 0.95, 0], [0.1, 0.8, 0.1]])
     array([0.05129329, 2.30258509])
     """
+    one_of(VARIANTS, variant=variant)
     z, y, classes = _rows(y_true, y_pred, axis)
     y = _smooth(y, label_smoothing, classes)
     if from_logits:
@@ -225,7 +232,16 @@ def sparse_categorical_crossentropy(
 
 @door("y_pred", labels="y_true")
 def categorical_focal_crossentropy(
-    y_true, y_pred, alpha=0.25, gamma=2.0, from_logits=False, label_smoothing=0.0, axis=-1, *, epsilon=EPSILON
+    y_true,
+    y_pred,
+    alpha=0.25,
+    gamma=2.0,
+    from_logits=False,
+    label_smoothing=0.0,
+    axis=-1,
+    *,
+    variant="keras3",
+    epsilon=EPSILON,
 ):
     """Return -Σ_i α_i y_i (1 - p_i)^γ log p_i.
 
@@ -233,10 +249,10 @@ def categorical_focal_crossentropy(
 
     Parameters
     ----------
-    y_true, y_pred, from_logits, label_smoothing, axis, epsilon
+    y_true, y_pred, from_logits, label_smoothing, axis, variant, epsilon
         As in ``categorical_crossentropy``.
     alpha : array_like
-        α in [0, 1], for all classes or one for each.
+        α >= 0, for all classes or one for each.
     gamma : float
         γ >= 0.
 
@@ -245,6 +261,7 @@ def categorical_focal_crossentropy(
     >>> categorical_focal_crossentropy([[0, 1, 0], [0, 0, 1]], [[0.05, 0.9, 0.05], [0.1, 0.85, 0.05]])
     array([2.63401289e-04, 6.75912094e-01])
     """
+    one_of(VARIANTS, variant=variant)
     legal(NONNEGATIVE, alpha=alpha, gamma=gamma)
     z, y, classes = _rows(y_true, y_pred, axis)
     if np.shape(alpha) not in ((), z.shape[-1:]):
@@ -329,6 +346,7 @@ class CategoricalCrossentropy(_Loss):
     name: str = "categorical_crossentropy"
     dtype: type | str | None = None
     _: KW_ONLY
+    variant: str = "keras3"
     epsilon: float = EPSILON
 
     function = staticmethod(categorical_crossentropy)
@@ -380,6 +398,7 @@ class BinaryFocalCrossentropy(_Loss):
     name: str = "binary_focal_crossentropy"
     dtype: type | str | None = None
     _: KW_ONLY
+    variant: str = "keras3"
     epsilon: float = EPSILON
 
     function = staticmethod(binary_focal_crossentropy)
@@ -404,6 +423,7 @@ class CategoricalFocalCrossentropy(_Loss):
     name: str = "categorical_focal_crossentropy"
     dtype: type | str | None = None
     _: KW_ONLY
+    variant: str = "keras3"
     epsilon: float = EPSILON
 
     function = staticmethod(categorical_focal_crossentropy)
@@ -483,6 +503,12 @@ def clip_bounds(y_pred, epsilon):
     legal(UNIT, epsilon=epsilon)
     dtype = as_logits(y_pred, rows=False)[1]
     return float(dtype.type(epsilon)), float(dtype.type(1 - epsilon))
+
+
+def _added(variant, epsilon):
+    """Return what a variant adds inside binary logarithms."""
+    one_of(VARIANTS, variant=variant)
+    return epsilon if variant == "tf2.1" else 0.0
 
 
 def _smooth(y, label_smoothing, classes):
