@@ -424,6 +424,10 @@ def _apart(out, logits, labels):
 
 def _remember(wanted, call, loss, logits, labels, results):
     """Keep the compiled functions of a call just made, if ``_plain`` can make it."""
+    try:
+        hash(loss)
+    except TypeError:  # an array among the parameters
+        return
     prepared, drivers = call.prepared, call.prepared.drivers
     plain = type(logits) is type(labels) is np.ndarray and logits.dtype == call.dtype and call.dtype in (NARROW, WIDE)
     if (

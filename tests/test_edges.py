@@ -28,6 +28,7 @@ from strategies import (
 )
 
 from reflosses import (
+    CrossEntropy,
     LabelSmoothing,
     OtherClassesSmoothing,
     SparseLSR,
@@ -205,6 +206,14 @@ def test_illegal_labels_are_named_before_anything_is_computed(loss, verb):
             run(verb, loss, logits, labels, out=out)
         assert f" = {wrong} must be" in str(error.value) or f" = {float(wrong)} must be" in str(error.value)
         assert all((array == 7.0).all() for array in fitting)
+
+
+@pytest.mark.parametrize("weights", [[0.5, 2.0, 1.0], np.array([0.5, 2.0, 1.0])], ids=["list", "array"])
+def test_class_weights_may_be_what_cannot_be_hashed(weights):
+    logits, labels = np.zeros((2, 3)), np.array([1, 0])
+    expected = value(CrossEntropy((0.5, 2.0, 1.0)), logits, labels)
+    for _ in range(2):  # the second call is the one that might be remembered
+        assert np.array_equal(value(CrossEntropy(weights), logits, labels), expected)
 
 
 def legal_labels(loss, logits):
