@@ -40,9 +40,19 @@ class Single(NamedTuple):
 
 @cache
 def _with_short_functions(method):
-    """Return the method with every function of ``special`` replaced by its short namesake."""
-    names = {name: SHORT.get(id(value), value) for name, value in method.__globals__.items()}
-    return FunctionType(method.__code__, names, method.__name__, method.__defaults__)
+    """Return the method with every function of ``special``, in its helpers too, replaced by its short namesake."""
+    given = method.__globals__
+    names = {name: _shortened(given[name]) for name in method.__code__.co_names if name in given}
+    return FunctionType(method.__code__, given | names, method.__name__, method.__defaults__)
+
+
+def _shortened(value):
+    function = getattr(value, "py_func", value)
+    if id(value) in SHORT:
+        return SHORT[id(value)]
+    if isinstance(function, FunctionType) and function.__module__ != special.__name__:
+        return special.inline(_with_short_functions(function))
+    return value
 
 
 def by_precision(short_function):

@@ -320,6 +320,7 @@ class _Point:
 
     def magnitude(self, verb):
         terms = self.call("magnitudes")[verb]
+        terms = terms() if callable(terms) else terms  # whole Hessians only on demand
         return [number(x).value for x in (terms if isinstance(terms, list) else [terms])]
 
 

@@ -92,6 +92,15 @@ def softmax(z):
     return [x / total for x in e]
 
 
+def rests(x):
+    """Return Σ_{k≠i} x_k for every i, without a subtraction."""
+    before, after = [0], [0]
+    for first, last in zip(x, reversed(x)):
+        before.append(before[-1] + first)
+        after.append(after[-1] + last)
+    return [a + b for a, b in zip(before[:-1], reversed(after[:-1]))]
+
+
 def magnitudes_against_rest(p, c, f1, f2):
     """Return Σ |terms| of the derivatives of Σ_i φ_i(x_i), x_i the log-odds, from |φ'_i| and |φ''_i|.
 
@@ -99,16 +108,20 @@ def magnitudes_against_rest(p, c, f1, f2):
     φ''_i (e_i - a^i)(e_i - a^i)ᵀ - φ'_i (diag(a^i) - a^i a^iᵀ).
     """
     n = range(len(p))
-    far = [[1 if k == i else 0 if c[i] == 0 else p[k] / c[i] for k in n] for i in n]  # no rest, no shares
+    slopes = [0 if c[i] == 0 else f1[i] / c[i] for i in n]  # no rest, no shares
+    bends = [0 if c[i] == 0 else f2[i] / c[i] for i in n]
+    both = [0 if c[i] == 0 else (f1[i] + f2[i]) / (c[i] * c[i]) for i in n]
+    slopes_of_others, both_of_others = rests(slopes), rests(both)
+    diagonal = [f2[k] + p[k] * (p[k] * both_of_others[k] + slopes_of_others[k]) for k in n]
 
-    def bend(j, k):
-        shared = sum(f1[i] * far[i][j] * far[i][k] for i in n if i != j and i != k)
-        return sum(f2[i] * far[i][j] * far[i][k] for i in n) + shared
+    def entry(j, k):
+        without = sum(both[i] for i in n if i != j and i != k)
+        return diagonal[k] if j == k else p[j] * p[k] * without + bends[j] * p[k] + bends[k] * p[j]
 
     return {
-        "gradient": [sum(f1[i] * far[i][k] for i in n) for k in n],
-        "hessian_diagonal": [bend(k, k) + sum(f1[i] * far[i][k] for i in n if i != k) for k in n],
-        "hessian": [bend(j, k) + (sum(f1[i] * far[i][k] for i in n if i != k) if j == k else 0) for j in n for k in n],
+        "gradient": [f1[k] + p[k] * slopes_of_others[k] for k in n],
+        "hessian_diagonal": diagonal,
+        "hessian": lambda: [entry(j, k) for j in n for k in n],
     }
 
 

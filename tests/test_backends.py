@@ -1,5 +1,6 @@
 """Threads, processes, caches and compilers: the same bits, and nothing that crashes."""
 
+import inspect
 import multiprocessing
 import os
 import platform
@@ -16,8 +17,9 @@ from strategies import USUAL, sample
 from workload import LARGE, digest, large
 
 import reflosses
-from reflosses import cpu, threads
-from reflosses.dispatch import Single
+from reflosses import cpu, single, special, threads
+from reflosses.dispatch import SHORT, Single, _with_short_functions
+from reflosses.losses import LOSSES
 
 
 @pytest.fixture
@@ -154,6 +156,28 @@ def test_the_version():
 
 
 # Machine code -----------------------------------------------------------------------------------
+
+
+def reached(function):
+    """Yield the functions, and what they are called by, that a kernel and its helpers name."""
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        body = getattr(value, "py_func", value)
+        if inspect.isfunction(body):
+            yield name, value
+            if body.__module__ not in (special.__name__, single.__name__):
+                yield from reached(body)
+
+
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if hasattr(loss, "kernel")])
+def test_kernels_of_float32_are_short_throughout(loss):
+    """A helper of the full length between two short ones would cost five times as much as both."""
+    short = _with_short_functions(loss.kernel)
+    long = [name for name, value in reached(short) if id(value) in SHORT]
+    assert not long
+    if any(id(value) in SHORT for _, value in reached(loss.kernel)):
+        assert any(getattr(value, "py_func", value).__module__ == single.__name__ for _, value in reached(short))
+
 
 PACKED = {
     "x86_64": r"vfn?m(?:add|sub)\w*pd\s.*[yz]mm",

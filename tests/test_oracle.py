@@ -415,6 +415,9 @@ def forbidden_names(source):
             inside = list(ast.walk(methods[name]))
             known = {node.arg for node in inside if isinstance(node, ast.arg)}
             known |= {node.id for node in inside if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+            known |= {
+                node.name for node in inside if isinstance(node, ast.FunctionDef)
+            }  # and what stands in it is inside
             for node in inside:
                 if isinstance(node, (ast.Import, ast.ImportFrom)):
                     found.append("import")

@@ -130,7 +130,8 @@ def _certified(loss, z, y, vector, verbs):
     if "hessian_diagonal" in verbs and n > FEW:
         for k in (int(np.argmax(z)), int(np.argmin(z)), n // 2):
             truth = certify(loss, z, y, "hessian_vector_product", np.eye(n)[k])[k : k + 1]
-            yield "hessian_diagonal", truth, [abs(truth[0])], slice(k, k + 1)
+            terms = magnitude(loss, z, y, "hessian_diagonal", certified=truth)  # of all classes, if they are stated
+            yield "hessian_diagonal", truth, terms[k : k + 1] if len(terms) > 1 else terms, slice(k, k + 1)
 
 
 def _nearest_kink(loss, z, y):

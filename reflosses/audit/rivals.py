@@ -7,7 +7,6 @@ Frameworks are imported where they are used, so that a table of all of them cost
 import os
 import sys
 from collections.abc import Callable
-from functools import cache
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from typing import NamedTuple
@@ -16,7 +15,21 @@ import ml_dtypes
 import numpy as np
 from scipy import special
 
-from ..losses import LOSSES, BinaryCrossEntropy, CrossEntropy, LabelSmoothing, SigmoidFocal
+from ..domain import identity
+from ..losses import (
+    LOSSES,
+    BinaryCrossEntropy,
+    BinaryFocal,
+    BinaryLabelSmoothing,
+    CategoricalFocal,
+    ClassificationMAE,
+    CrossEntropy,
+    LabelSmoothing,
+    OtherClassesSmoothing,
+    SigmoidFocal,
+    SoftLabelSmoothing,
+    SparseLSR,
+)
 from ..spelling import parse
 from ..version import __version__
 
@@ -75,16 +88,32 @@ def as_rows(logits, labels):
 
 def weighted_rows(loss, logits, labels):
     """Return what multiplies -log p_i: the label, smoothed and weighted as the loss says."""
-    y = as_rows(logits, labels)
-    if isinstance(loss, LabelSmoothing):
-        y = y * logits.dtype.type(1 - loss.smoothing) + logits.dtype.type(loss.smoothing / logits.shape[1])
+    y = smoothed(loss, as_rows(logits, labels))
     weight = class_weight(loss)
     return y if weight is None else y * np.asarray(weight, logits.dtype)
 
 
+def smoothed(loss, y):
+    """Return rows of labels as a loss smooths them, if it does."""
+    number, n = y.dtype.type, y.shape[1]
+    if isinstance(loss, LabelSmoothing):
+        return y * number(1 - loss.smoothing) + number(loss.smoothing / n)
+    if isinstance(loss, OtherClassesSmoothing):
+        return y * number(1 - loss.smoothing * n / (n - 1)) + number(loss.smoothing / (n - 1))
+    if isinstance(loss, SoftLabelSmoothing):
+        share = number(loss.smoothing) / np.count_nonzero(y, axis=1, keepdims=True).astype(y.dtype)
+        return np.maximum(y - share, 0) + number(loss.smoothing / n)
+    return y
+
+
+def entropy_within(loss):
+    """Return the cross entropy whose labels a loss smooths, or the loss itself."""
+    return getattr(loss, "loss", loss)
+
+
 def class_weight(loss):
     """Return the weights of the classes of a cross entropy, smoothed or not."""
-    return loss.loss.class_weight if isinstance(loss, LabelSmoothing) else loss.class_weight
+    return entropy_within(loss).class_weight
 
 
 def log_of_softmax(loss, z, y):
@@ -147,6 +176,28 @@ def focal_of_log_expit(loss, z, y):
     return -a * c**gamma * s, np.where(y == 1, slope, -slope)
 
 
+def categorical_focal(loss, z, y):
+    y = as_rows(z, y) * (1 if loss.alpha is None else np.asarray(loss.alpha, z.dtype))
+    p, s, gamma = special.softmax(z, axis=1), special.log_softmax(z, axis=1), z.dtype.type(loss.gamma)
+    slope = y * (gamma * (1 - p) ** (gamma - 1) * p * s - (1 - p) ** gamma)
+    return -np.sum(y * (1 - p) ** gamma * s, axis=1), slope - p * slope.sum(axis=1, keepdims=True)
+
+
+def absolute_error(loss, z, y):
+    p = special.softmax(z, axis=1)
+    difference = p - as_rows(z, y)
+    slope = np.sign(difference) * p
+    return np.abs(difference).sum(axis=1), slope - p * slope.sum(axis=1, keepdims=True)
+
+
+def sparse_smoothing(loss, z, y):
+    n, y = z.shape[1], as_rows(z, y)
+    p, given = special.softmax(z, axis=1), z.dtype.type(loss.smoothing * (n - 1) / n)
+    slope = y * (given * p / (1 - p) - (1 - given))
+    value = -np.sum(y * ((1 - given) * np.log(p) + given * np.log((1 - p) / (n - 1))), axis=1)
+    return value, slope - p * slope.sum(axis=1, keepdims=True)
+
+
 # scikit-learn -------------------------------------------------------------------------------
 
 
@@ -194,7 +245,9 @@ def by_jax(function, z, y):
         return np.asarray(value), np.asarray(pullback(jax.numpy.ones_like(value))[0])
 
 
-@cache
+_compiled: dict = {}
+
+
 def compiled(make, loss):
     """Return value and gradient of a jax function of a loss, compiled once for every shape."""
     import jax
@@ -203,7 +256,10 @@ def compiled(make, loss):
         value, pullback = jax.vjp(lambda z: make(loss)(z, y), z)
         return value, pullback(jax.numpy.ones_like(value))[0]
 
-    return jax.jit(both)
+    key = make, identity(loss)
+    if key not in _compiled:
+        _compiled[key] = jax.jit(both)
+    return _compiled[key]
 
 
 def torch(make):
@@ -342,7 +398,8 @@ def keras_binary(loss, from_logits=True):
 
     def formula(z, y):
         prediction = z if from_logits else keras.ops.sigmoid(z)
-        return keras.losses.binary_crossentropy(y[:, None], prediction[:, None], from_logits)
+        smoothing = getattr(loss, "smoothing", 0.0)
+        return keras.losses.binary_crossentropy(y[:, None], prediction[:, None], from_logits, smoothing)
 
     return formula
 
@@ -359,12 +416,24 @@ def keras_focal(loss):
     return lambda z, y: function(y[:, None], z[:, None], from_logits=True, **options)
 
 
+def keras_categorical_focal(loss):
+    keras = keras_module()
+
+    alpha = 1.0 if loss.alpha is None else list(loss.alpha)
+    return lambda z, y: keras.losses.categorical_focal_crossentropy(y, z, alpha, loss.gamma, from_logits=True)
+
+
 # The list -----------------------------------------------------------------------------------
 
 
+def entropy(loss):
+    """Whether a loss is a cross entropy, perhaps of smoothed labels."""
+    return isinstance(entropy_within(loss), (CrossEntropy, BinaryCrossEntropy))
+
+
 def unweighted(loss):
-    """Whether a loss has no weights."""
-    return loss.pos_weight == 1 if isinstance(loss, BinaryCrossEntropy) else class_weight(loss) is None
+    """Whether a loss is a cross entropy without weights, perhaps of smoothed labels."""
+    return entropy(loss) and entropy_within(loss) in (CrossEntropy(), BinaryCrossEntropy())
 
 
 IMPLEMENTATIONS = (
@@ -380,10 +449,16 @@ IMPLEMENTATIONS = (
     Implementation("keras", "sparse_categorical", CrossEntropy, keras(keras_sparse), unweighted, rows=False),
     Implementation("keras", "categorical", CrossEntropy, keras(keras_categorical, one_hot=True), unweighted),
     Implementation("keras", "categorical of p", CrossEntropy, keras(keras_categorical_of_p, one_hot=True), unweighted),
-    Implementation("scipy", "log_softmax", LabelSmoothing, scipy_log_softmax),
-    Implementation("torch", "cross_entropy", LabelSmoothing, torch(torch_cross_entropy)),
+    Implementation("scipy", "log_softmax", LabelSmoothing, scipy_log_softmax, entropy),
+    Implementation("torch", "cross_entropy", LabelSmoothing, torch(torch_cross_entropy), entropy),
     Implementation("optax", "softmax_cross_entropy", LabelSmoothing, jax(optax_softmax, one_hot=True), unweighted),
     Implementation("keras", "categorical", LabelSmoothing, keras(keras_categorical, one_hot=True), unweighted),
+    Implementation("scipy", "log_softmax", OtherClassesSmoothing, scipy_log_softmax, entropy),
+    Implementation("scipy", "log_softmax", SoftLabelSmoothing, scipy_log_softmax, entropy),
+    Implementation("scipy", "softmax", CategoricalFocal, categorical_focal),
+    Implementation("keras", "categorical_focal", CategoricalFocal, keras(keras_categorical_focal, one_hot=True)),
+    Implementation("scipy", "softmax", ClassificationMAE, absolute_error),
+    Implementation("scipy", "softmax", SparseLSR, sparse_smoothing),
     Implementation("numpy", "log(1/(1+exp))", BinaryCrossEntropy, log_of_expit),
     Implementation("numpy", "logaddexp", BinaryCrossEntropy, logaddexp, unweighted),
     Implementation("scipy", "xlogy", BinaryCrossEntropy, xlogy),
@@ -393,11 +468,15 @@ IMPLEMENTATIONS = (
     Implementation("optax", "sigmoid_binary_cross_entropy", BinaryCrossEntropy, jax(optax_sigmoid), unweighted),
     Implementation("keras", "binary", BinaryCrossEntropy, keras(keras_binary), unweighted),
     Implementation("keras", "binary of p", BinaryCrossEntropy, keras(keras_binary_of_p), unweighted),
+    Implementation("keras", "binary", BinaryLabelSmoothing, keras(keras_binary), unweighted),
     Implementation("numpy", "(1 - p)^γ log p", SigmoidFocal, focal_of_p),
     Implementation("scipy", "log_expit", SigmoidFocal, focal_of_log_expit),
     Implementation("torch", "torchvision's sigmoid_focal_loss", SigmoidFocal, torch(torchvision_focal)),
     Implementation("optax", "sigmoid_focal_loss", SigmoidFocal, jax(optax_focal)),
     Implementation("keras", "binary_focal", SigmoidFocal, keras(keras_focal)),
+    Implementation("torch", "torchvision's sigmoid_focal_loss", BinaryFocal, torch(torchvision_focal)),
+    Implementation("optax", "sigmoid_focal_loss", BinaryFocal, jax(optax_focal)),
+    Implementation("keras", "binary_focal", BinaryFocal, keras(keras_focal)),
 )
 
 

@@ -83,16 +83,16 @@ class BinaryFocal(NamedTuple):
 
     def kernel(self, z, y, low):
         log_c, log_low, b, b_low, p, not_p = parts(z, y, low)
-        faded = power(log_c, log_low, self.gamma)
+        faded, faded_low = power(log_c, log_low, self.gamma)
         a, a_low, _ = balance(self.alpha, y, low)
         w, rest = product(a, faded)
-        rest = rest + a_low * faded
+        rest = rest + (a_low * faded + a * faded_low)
         not_y, not_low, _, _ = sides(0.0, y, low)
         h = not_p if y == 0.0 else p if not_y == 0.0 else p * not_p / (y * not_p + not_y * p)
         r, error = ((not_y - y) + (not_low - low)) * h, not_y * p - y * not_p
         pull = self.gamma * mass_times(r, b)
         bend = pull * ((self.gamma - 1.0) * r + (not_p - p)) + (2.0 * self.gamma * r * error + p * not_p)
-        return times(w, rest, b) + w * b_low, times(w, rest, pull + error), times(w, rest, bend)
+        return times(w, rest, b, b_low), times(w, rest, pull + error), times(w, rest, bend)
 
     def label_kernel(self, z, y, low):
         log_c, log_low, _, _, p, not_p = parts(z, y, low)
@@ -104,13 +104,13 @@ class BinaryFocal(NamedTuple):
         of_z = a_slope * weight + (pull * (weight / c) if weight > 0.0 else 0.0) - (a if z >= 0.0 else -a)
         near = a_slope * tail + pull * (tail / c if c > 0.0 else 1.0)  # a tail is about c, which may underflow
         slope = mass_times(of_z, abs(z) / 256) + near / 256  # so that the terms of a finite slope are finite
-        return mass_times(power(log_c, log_low, self.gamma), slope) * 256
+        return mass_times(power(log_c, log_low, self.gamma)[0], slope) * 256
 
     def parameter_kernel(self, z, y, low):
         log_c, log_low, b, _, p, not_p = parts(z, y, low)
         not_y, not_low, _, _ = sides(0.0, y, low)
         c, agreement = y * not_p + not_y * p, y * p + not_y * not_p
-        focal = mass_times(power(log_c, log_low, self.gamma), b)
+        focal = mass_times(power(log_c, log_low, self.gamma)[0], b)
         log_c = -log1p(agreement / c) if agreement < c else log_c  # next to 0 for a hopeless prediction
         of_gamma = 0.0 if log_c == 0.0 else mass_times(balance(self.alpha, y, low)[0] * focal, log_c)
         return of_gamma, ((y - not_y) + (low - not_low)) * focal

@@ -1,14 +1,13 @@
 """Categorical focal loss."""
 
-import math
 from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from .. import textbook
 from ..domain import NONNEGATIVE, PER_CLASS, Targets
-from ..special import expit_power, fma, log_expit, log_expit_parts, mass_times
-from .focus import focus
+from ..special import expit_power, log_expit, mass_times
+from .focus import focus, times
 
 
 class CategoricalFocal(NamedTuple):
@@ -62,14 +61,14 @@ class CategoricalFocal(NamedTuple):
     def textbook(self, z, y):
         a = [1] * len(z) if self.alpha is None else self.alpha
         p, n = textbook.softmax(z), range(len(z))
-        not_p = [sum(p[:i] + p[i + 1 :]) for i in n]
+        not_p = textbook.rests(p)
         return sum(-a[i] * y[i] * textbook.power(not_p[i], self.gamma) * textbook.log(p[i]) for i in n)
 
     def magnitudes(self, z, y):
         p, n, g = textbook.softmax(z), range(len(z)), self.gamma
         alpha = [1] * len(z) if self.alpha is None else self.alpha
         a = [y_i * a_i for y_i, a_i in zip(y, alpha)]
-        c = [sum(p[:i] + p[i + 1 :]) for i in n]
+        c = textbook.rests(p)
         s = [-textbook.log(p_i) for p_i in p]
         w = [a[i] * textbook.power(c[i], g) for i in n]
         f1 = [w[i] * (g * p[i] * s[i] + c[i]) for i in n]
@@ -85,10 +84,8 @@ class CategoricalFocal(NamedTuple):
         }
 
     def kernel(self, x, low, n):
-        w, slope, bend = focus(x, low, self.gamma)
-        s, s_low = log_expit_parts(x, low)
-        value = fma(w, s, w * s_low) if s > -math.inf else mass_times(w, s)
-        return -value, w * slope, w * bend
+        w, rest, s, s_low, slope, bend = focus(x, low, self.gamma)
+        return -times(w, rest, s, s_low), times(w, rest, slope), times(w, rest, bend)
 
     def parameter_kernel(self, x, low, n):
         log_c = log_expit(-x, -low)

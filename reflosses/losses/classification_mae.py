@@ -64,16 +64,20 @@ class ClassificationMAE(NamedTuple):
 
     def magnitudes(self, z, y):
         p, n = textbook.softmax(z), range(len(z))
-        c = [sum(p[:i] + p[i + 1 :]) for i in n]
-        f1 = [2 * p[i] if y[i] > 0 else 0 for i in n]
-        far = [[c[k] if k == i else p[i] for k in n] for i in n]
+        c, f1 = textbook.rests(p), [2 * p[i] if y[i] > 0 else 0 for i in n]
+        others, total = textbook.rests(f1), sum(f1)
+
+        def entry(i, j):
+            if i == j:
+                return f1[i] * c[i] * c[i] + p[i] * (p[i] * others[i] + total * c[i])
+            without = sum(f1[k] for k in n if k != i and k != j)
+            return p[i] * p[j] * (without + total) + f1[i] * c[i] * p[j] + f1[j] * c[j] * p[i]
+
         return {
             "value": sum(c[i] if y[i] == 1 else p[i] + y[i] for i in n),
-            "gradient": [sum(f1[k] * far[i][k] for k in n) for i in n],
-            "hessian_diagonal": [sum(f1[k] * far[i][k] * far[i][k] for k in n) + sum(f1) * p[i] * c[i] for i in n],
-            "hessian": [
-                sum(f1[k] * far[i][k] * far[j][k] for k in n) + sum(f1) * p[i] * far[j][i] for i in n for j in n
-            ],
+            "gradient": [f1[i] * c[i] + p[i] * others[i] for i in n],
+            "hessian_diagonal": [entry(i, i) for i in n],
+            "hessian": lambda: [entry(i, j) for i in n for j in n],
             "label_gradient": [1 for i in n],
             "parameter_gradient": [],
         }

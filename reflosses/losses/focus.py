@@ -4,15 +4,11 @@ import math
 
 from ..special import (
     exp_parts,
-    exp_sum,
-    expit_power,
     fast_two_sum,
     fma,
     inline,
     log1p_unit_parts,
-    log_expit,
     log_parts,
-    logistic,
     mass_times,
     product,
     reciprocal_parts,
@@ -21,18 +17,47 @@ from ..special import (
 
 
 @inline
-def times(w, rest, x):
-    """Return (w + rest) x, rounded once; 0 for no weight."""
-    small = rest * x
+def times(w, rest, x, x_low=0.0):
+    """Return (w + rest)(x + x_low), rounded once; 0 for no weight."""
+    small = rest * x + w * x_low
     return 0.0 if w == 0.0 else fma(w, x, small if abs(small) < math.inf else 0.0)
 
 
 @inline
+def power(log_x, low, a):
+    """Return x^a, a >= 0, as high + low from log x = log_x + low, with 0^0 = 1."""
+    high, error = product(a, log_x)
+    x, x_low = exp_parts(high, error + a * low)
+    nothing = a == 0.0 and log_x == log_x
+    return 1.0 if nothing else x, 0.0 if nothing else x_low
+
+
+@inline
+def likely(x, low):
+    """Return e = exp(-|x + low|) as high + low, 1/(1 + e), e/(1 + e), and log(1 + e) as high + low."""
+    e, e_low = exp_parts(-abs(x), -low if x >= 0.0 else low)
+    tail, tail_low = log1p_unit_parts(e, e_low)
+    s, s_low = fast_two_sum(1.0, e)
+    p, p_low = reciprocal_parts(s, s_low + e_low)
+    q = e * p
+    return e, e_low, p, q + (fma(e, p, -q) + (e * p_low + e_low * p)), tail, tail_low
+
+
+@inline
 def focus(x, low, gamma):
-    """Return w = (1 - q)^γ, q = σ(x + low), and its factors in the derivatives of -w log q."""
-    q, c, _ = logistic(x, low)
-    pull = gamma * mass_times(q, log_expit(x, low))
-    return expit_power(-x, gamma, -low), pull - c, q * c * (1.0 + 2.0 * gamma) + pull * (c - gamma * q)
+    """Return (1 - q)^γ and log q, q = σ(x + low), as high + low each, and the first's factors in the derivatives.
+
+    These are the derivatives of -(1 - q)^γ log q in x.
+    """
+    _, _, p, not_p, near, near_low = likely(x, low)
+    far, error = two_sum(abs(x), near)
+    far_low = error + (near_low + (low if x >= 0.0 else -low)) if far < math.inf else 0.0
+    right = x >= 0.0
+    q, s, s_low = (p, -near, -near_low) if right else (not_p, -far, -far_low)
+    c, log_c, log_low = (not_p, -far, -far_low) if right else (p, -near, -near_low)
+    w, w_low = power(log_c, log_low, gamma)
+    pull = gamma * mass_times(q, s)
+    return w, w_low, s, s_low, pull - c, q * c * (1.0 + 2.0 * gamma) + pull * (c - gamma * q)
 
 
 @inline
@@ -47,8 +72,7 @@ def sides(z, y, low):
 def parts(z, y, low):
     """Return log c and the cross entropy b, each as high + low, and σ(z) and σ(-z)."""
     weight, weight_low, rest, rest_low = sides(z, y, low)
-    e, e_low = exp_parts(-abs(z))
-    tail, tail_low = log1p_unit_parts(e, e_low)
+    e, e_low, p, q, tail, tail_low = likely(z, 0.0)
     near, near_low = product(rest, e)
     total, error = two_sum(weight, near)
     log_c, log_low = log_parts(total, error + (weight_low + (near_low + (rest * e_low + rest_low * e))))
@@ -58,17 +82,5 @@ def parts(z, y, low):
     linear, linear_low = product(weight, far)
     b, b_error = two_sum(linear, tail)
     b_low = (b_error + tail_low) + (linear_low + weight_low * far)
-    s, s_low = fast_two_sum(1.0, e)
-    p, p_low = reciprocal_parts(s, s_low + e_low)
-    q = e * p
-    q += fma(e, p, -q) + (e * p_low + e_low * p)
     p, q = (p, q) if z >= 0.0 else (q, p)
     return log_c, error + (log_low - tail_low), b, b_low if b < math.inf else 0.0, p, q
-
-
-@inline
-def power(log_x, low, a):
-    """Return x^a, a >= 0, from log x = log_x + low, with 0^0 = 1."""
-    high = a * log_x
-    result = exp_sum(high, fma(a, log_x, -high) + a * low)
-    return 1.0 if a == 0.0 and log_x == log_x else result

@@ -91,11 +91,12 @@ class SigmoidFocal(NamedTuple):
 
     def kernel(self, z, y):
         t = z if y == 1.0 else -z
-        faded, slope, bend = focus(t, 0.0, self.gamma)
-        w, rest = product(balance(self.alpha, y)[0], faded)
-        rest = rest + rounding(self.alpha, y) * faded
+        faded, faded_low, s, s_low, slope, bend = focus(t, 0.0, self.gamma)
+        a = balance(self.alpha, y)[0]
+        w, rest = product(a, faded)
+        rest = rest + (rounding(self.alpha, y) * faded + a * faded_low)
         slope = times(w, rest, slope)
-        return -times(w, rest, log_expit(t)), slope if y == 1.0 else -slope, times(w, rest, bend)
+        return -times(w, rest, s, s_low), slope if y == 1.0 else -slope, times(w, rest, bend)
 
     def label_kernel(self, z, y):
         t, sign = (z, 1.0) if y == 1.0 else (-z, -1.0)

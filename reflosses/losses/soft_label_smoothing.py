@@ -65,9 +65,9 @@ class SoftLabelSmoothing(NamedTuple):
         return self.loss.textbook(z, self._smooth(y))
 
     def magnitudes(self, z, y):
-        share = self._share(y)
+        m, share = max(sum(y_i > 0 for y_i in y), 1), self._share(y)
         slopes = [int(y_i > share) for y_i in y]
-        of_alpha = [1 / len(y) + slope / max(sum(y_i > 0 for y_i in y), 1) for slope in slopes]
+        of_alpha = [1 / len(y) + slope / m for slope in slopes]
         return textbook.magnitudes_of_changed(self.loss.magnitudes(z, self._smooth(y)), slopes, of_alpha)
 
     def kinks(self, z, y):

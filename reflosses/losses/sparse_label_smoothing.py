@@ -62,13 +62,13 @@ class SparseLSR(NamedTuple):
     def textbook(self, z, y):
         p, n = textbook.softmax(z), len(z)
         a, b = self._shares(n)
-        rest = [sum(p[:i] + p[i + 1 :]) / (n - 1) for i in range(n)]
+        rest = [not_p / (n - 1) for not_p in textbook.rests(p)]
         return sum(y[i] * (-a * textbook.log(p[i]) - b * textbook.log(rest[i])) for i in range(n))
 
     def magnitudes(self, z, y):
         p, n = textbook.softmax(z), range(len(z))
         a, b = self._shares(len(z))
-        c = [sum(p[:i] + p[i + 1 :]) for i in n]
+        c = textbook.rests(p)
         f1 = [y[i] * (a * c[i] + b * p[i]) for i in n]
         terms = [-a * textbook.log(p[i]) - b * textbook.log(c[i] / (len(z) - 1)) for i in n]
         odds = [textbook.log(p[i]) + textbook.log(c[i] / (len(z) - 1)) for i in n]
