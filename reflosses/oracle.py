@@ -174,16 +174,18 @@ _roots: dict = {}  # every derivative at a point asks for the same one
 
 def _enclosed_root(f, slope, arguments, low):
     """Return a ball in which a falling function changes sign, or nan; Newton's method starts from ``low``."""
-    x = low.mid()
+    x, last = low.mid(), None
     for _ in range(400):
         here = Variable(x)
         step = number(f(here, *arguments)).value / -number(slope(here, *arguments)).value
         if not step.is_finite():
             return NAN
         x, step = (x + step).mid(), abs(step).upper()
-        if step < arb(2) ** (24 - ctx.prec) * (1 + abs(x)):
+        small = step < arb(2) ** -40 * (1 + abs(x))
+        if step < arb(2) ** (24 - ctx.prec) * (1 + abs(x)) or (small and last is not None and not step < last):
             break
-    radius = arb(2) ** (32 - ctx.prec) * (1 + abs(x))
+        last = step
+    radius = 16 * step + arb(2) ** (32 - ctx.prec) * (1 + abs(x))
     for _ in range(4):
         left, right = (number(f(Variable(x + side * radius), *arguments)).value for side in (-1, 1))
         if left > 0 and right < 0:

@@ -138,3 +138,56 @@ def magnitudes_of_changed(inner, in_label, in_parameter):
         own = [slope * factor for slope, factor in zip(slopes, in_label)]
         of_parameter = sum(slope * factor for slope, factor in zip(slopes, in_parameter))
     return {**inner, "label_gradient": own, "parameter_gradient": [*inner["parameter_gradient"], of_parameter]}
+
+
+def tempered_divergence(y, p, t):
+    """Return y (log_t y - log_t p) - (y^(2-t) - p^(2-t))/(2 - t), what a class pays under the bi-tempered loss."""
+    if p == 0 and t >= 2:
+        return y * math.inf
+    return y * (log_t(y, t) - log_t(p, t)) - (log_t(y, t - 1) - log_t(p, t - 1))
+
+
+def tempered_supports(z, t):
+    """Return how far every class is from the edge of the support of the tempered softmax."""
+    normalization = tempered_normalization(z, t)
+    return [abs(1 + (1 - t) * (z_i - normalization)) if z_i > -math.inf else 1 for z_i in z]
+
+
+def bi_tempered_magnitudes(z, y, t1, t):
+    """Return Σ |terms| of the bi-tempered loss and of its derivatives, t being the second temperature."""
+    n, p = range(len(z)), tempered_softmax(z, t)
+    seen, c = {i for i in n if p[i] != 0}, rests(p)
+    apart = [c[i] if y[i] == 1 else p[i] + y[i] for i in n]
+    f1 = [apart[i] * power(p[i], t - t1) if i in seen else 0 for i in n]
+    bend = [power(p[i], 2 * t - t1 - 1) * (p[i] + abs(t - t1) * apart[i]) if i in seen else 0 for i in n]
+    escort = [power(p[i], t) if i in seen else 0 for i in n]
+    mass, pull = sum(escort), sum(f1)
+    e = [escort[i] / mass for i in n]
+    f2 = [bend[i] + pull * t * power(p[i], 2 * t - 1) / mass if i in seen else 0 for i in n]
+    rest, f1_of_others, f2_of_others = rests(e), rests(f1), rests(f2)
+    diagonal = [f2[i] * rest[i] * rest[i] + e[i] * e[i] * f2_of_others[i] for i in n]
+    smallest = 2.0**-1022  # below it F' is a multiple of the smallest number
+
+    def entry(i, j):
+        without = sum(f2[k] for k in n if k != i and k != j)
+        return e[i] * e[j] * without + f2[i] * rest[i] * e[j] + f2[j] * rest[j] * e[i]
+
+    def paid(i):
+        if y[i] == 0 or y[i] == 1 or p[i] == 0:
+            return tempered_divergence(y[i], p[i], t1)
+        return sum(abs(y[i] * log_t(x, t1)) + abs(log_t(x, t1 - 1)) for x in (y[i], p[i]))
+
+    def logs(i):
+        return 1 - log(p[i]) - (0 if y[i] == 0 else log(y[i]))
+
+    return {
+        "value": sum(paid(i) for i in n),
+        "gradient": [f1[i] * rest[i] + e[i] * f1_of_others[i] for i in n],
+        "hessian_diagonal": diagonal,
+        "hessian": lambda: [diagonal[i] if i == j else entry(i, j) for i in n for j in n],
+        "label_gradient": [abs(log_t(p[i], t1)) + (abs(log_t(y[i], t1)) if y[i] > 0 else 0) for i in n],
+        "parameter_gradient": [
+            sum(paid(i) * logs(i) for i in seen),
+            sum((f1[i] + e[i] * pull + smallest) * tempered_stretch(p[i], t) for i in seen),
+        ],
+    }
