@@ -15,7 +15,17 @@ from .losses import *  # noqa: F403
 from .losses import LOSSES
 from .losses import __all__ as _losses
 from .threads import set_thread_count, thread_count
-from .transfer import log_sigmoid, log_softmax, sigmoid, softmax
+from .transfer import (
+    exp_t,
+    log_sigmoid,
+    log_softmax,
+    log_t,
+    sigmoid,
+    softmax,
+    tempered_normalization,
+    tempered_sigmoid,
+    tempered_softmax,
+)
 from .version import __version__
 
 __all__ = [
@@ -23,6 +33,7 @@ __all__ = [
     "LOSSES",
     "Targets",
     "__version__",
+    "exp_t",
     "gradient",
     "gradient_and_hessian_diagonal",
     "hessian",
@@ -30,10 +41,14 @@ __all__ = [
     "hessian_vector_product",
     "log_sigmoid",
     "log_softmax",
+    "log_t",
     "parameter_gradient",
     "set_thread_count",
     "sigmoid",
     "softmax",
+    "tempered_normalization",
+    "tempered_sigmoid",
+    "tempered_softmax",
     "thread_count",
     "value",
     "value_and_gradient",

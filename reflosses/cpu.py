@@ -19,6 +19,7 @@ import numpy as np
 from numba import config, njit
 from numba.extending import overload
 
+from . import tempered
 from .columns import (
     class_terms_columns,
     gradient_columns,
@@ -401,6 +402,35 @@ def build(stamp):
             if pullback is not None:
                 copy(centered, upstream[i])
                 softmax_gradient_row(loss, max(m, 0), u, q, c, centered, 1.0, pullback[i])
+
+    def tempered_softmax(loss, logits, vectors, values, normalizations, products, slopes):
+        """Tempered softmax, its normaliser, products of its symmetric Jacobian, and its derivative in t."""
+        n = logits.shape[1]
+        u, q, c, p, centered = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+        f1, f2 = np.zeros(n), np.zeros(n)
+        for i in range(logits.shape[0]):
+            m = tempered.open_row(loss, loss.t, logits[i], u, q, c)
+            if m < 0:
+                fill(u, math.nan)
+                fill(q, math.nan)
+            if values is not None:
+                copy(values[i], q)
+            if normalizations is not None:
+                shift = tempered.shift(loss.t, u[max(m, 0)], c[max(m, 0)])
+                normalizations[i] = np.float64(logits[i, max(m, 0)]) + shift
+            if products is not None or slopes is not None:
+                for k in range(n):
+                    p[k] = tempered.power(loss, u[k], c[k], loss.t, 0.0)
+                    centered[k] = tempered.stretch(loss.t, u[k], c[k])
+                tempered.close_terms(loss, loss.t, max(m, 0), u, q, c, f1, f2)
+                if products is not None:
+                    copy(centered, vectors[i])
+                centered_row(max(m, 0), q, c, centered, u)
+                for k in range(n):
+                    if products is not None:
+                        products[i, k] = p[k] * u[k]
+                    if slopes is not None:
+                        slopes[i, k] = p[k] * u[k]
 
     def first_illegal_class(labels, classes):
         """Return the first index whose label is not in [0, classes), or -1."""

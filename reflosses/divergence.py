@@ -109,7 +109,7 @@ def divergence(log_p, low, log_y, log_low, b, b_low):
 
 
 @inline
-def _moment(d, d_low, a, a_low):
+def integral_of_moment(d, d_low, a, a_low):
     """Return ∫ w e^(aw) dw from 0 to d."""
     x, x_low = power_parts(d, d_low, a, a_low)
     if abs(x) <= 1.0:
@@ -118,7 +118,7 @@ def _moment(d, d_low, a, a_low):
             total += term / (k + 2.0)
             term *= x / (k + 1.0)
         return d * d * total
-    return (exp_sum(x, x_low) * (x - 1.0) + 1.0) / (a * a)
+    return (power(x, x_low, 1.0, 0.0) * (x - 1.0) + 1.0) / (a * a)
 
 
 @inline
@@ -150,13 +150,13 @@ def divergence_moment(log_p, low, log_y, log_low, b, b_low):
         return _power_times(log_y, log_low, next_b, next_low, moments + whole)
     if d > 0.0:
         if b >= 0.0:
-            beside = exp_sum(-d, -d_low) * _moment(-d, -d_low, b, b_low)
+            beside = exp_sum(-d, -d_low) * integral_of_moment(-d, -d_low, b, b_low)
         else:  # the same, where the moment may overflow
             beside = (power(d, d_low, -next_b, -next_low) * (-b * d - 1.0) + exp_sum(-d, -d_low)) / (b * b)
-        moments = _moment(-d, -d_low, next_b, next_low) - beside
+        moments = integral_of_moment(-d, -d_low, next_b, next_low) - beside
         whole = mass_times(log_p, divergence(log_p, low, log_y, log_low, b, b_low))
         return whole - power(log_p, low, next_b, next_low) * moments
-    moments = _moment(d, d_low, next_b, next_low) - _moment(d, d_low, b, b_low)
+    moments = integral_of_moment(d, d_low, next_b, next_low) - integral_of_moment(d, d_low, b, b_low)
     whole = log_y * (expm1_over(d, d_low, next_b, next_low) - expm1_over(d, d_low, b, b_low))
     return _power_times(log_y, log_low, next_b, next_low, moments + whole)
 

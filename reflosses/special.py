@@ -344,7 +344,7 @@ def log_tempered(v, v_low, beta, beta_low):
     v + v_low is -u, and β + beta_low = t - 1 may have either sign or be 0, where log p = -v; no
     neighbourhood of 0 is treated apart but one in which two terms of a series are exact.
     """
-    huge = v > 2.0**900  # β v might overflow, and does not see the 1
+    huge = abs(v) > 2.0**900  # β v might overflow, and does not see the 1
     scale = 2.0**-64 if huge else 1.0
     w, error = product(beta, v * scale)
     w_low = (fma(beta, v_low * scale, error) + beta_low * (v * scale)) if abs(w) < math.inf else 0.0

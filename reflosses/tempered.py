@@ -172,6 +172,15 @@ def close_terms(loss, t, m, u, q, c, f1, f2):
 
 
 @inline
+def shift(t, log_p, low):
+    """Return μ = (p^(-β) - 1)/β, β = t - 1, how far the normaliser is above the logit of a class."""
+    beta, beta_low = two_sum(t, -1.0)
+    if abs(beta * log_p) < 2.0**-60:
+        return -log_p - low
+    return special.expm1(*special.power_parts(log_p, low, -beta, -beta_low)) / beta
+
+
+@inline
 def stretch(t, log_p, low):
     """Return τ = ((1 + w) log(1 + w) - w)/β² of w = p^(-β) - 1, β = t - 1."""
     beta, beta_low = two_sum(t, -1.0)

@@ -1,0 +1,117 @@
+"""Tempered functions against the textbook in ball arithmetic, and the limits they are known for."""
+
+import math
+
+import numpy as np
+import pytest
+from flint import arb, ctx
+
+from reflosses import (
+    exp_t,
+    log_t,
+    softmax,
+    tempered_normalization,
+    tempered_sigmoid,
+    tempered_softmax,
+    textbook,
+)
+from reflosses.audit.measure import errors
+from reflosses.oracle import Variable, number
+
+TEMPERATURES = 0.3, 0.8, 1 - 1e-9, 1 - 2**-53, 1.0, 1 + 2**-52, 1 + 1e-5, 1.2, 2.0, 4.0
+INF = math.inf
+H = arb(2) ** -700
+
+
+def slope(f, x):
+    """Return f'(x) by central differences of a formula in 4,096 bits."""
+    return (f(x + H) - f(x - H)) / (2 * H)
+
+
+def bend(f, x):
+    return slope(lambda a: slope(f, a), x)
+
+
+@pytest.mark.parametrize("t", TEMPERATURES)
+@pytest.mark.parametrize("ours, formula", [(log_t, textbook.log_t), (exp_t, textbook.exp_t)], ids=["log_t", "exp_t"])
+def test_scalars_and_all_their_derivatives(ours, formula, t):
+    x = np.array([1e-300, 1e-8, 0.1, 0.5, 0.999, 1.0, 1.5, 3.0]) if ours is log_t else np.linspace(-4.9, 0.9, 12) / 1.5
+    x = x[[bool(1 + (1 - t) * a > 1e-3) for a in x]] if ours is exp_t else x
+    found = ours(x, t), ours.derivative(x, t), ours.second_derivative(x, t), ours.derivative_in_temperature(x, t)
+    with ctx.workprec(4096):
+        truth = [], [], [], []
+        for a in map(arb, map(float, x)):
+            exact = arb(float(t))
+            truth[0].append(formula(a, exact))
+            truth[1].append(slope(lambda u, exact=exact: formula(u, exact), a))
+            truth[2].append(bend(lambda u, exact=exact: formula(u, exact), a))
+            truth[3].append(slope(lambda s, a=a: formula(a, s), exact))
+    for values, exact, limit in zip(found, truth, (2, 2, 4, 8), strict=True):
+        assert errors(values, exact).max() <= limit
+
+
+@pytest.mark.parametrize("t", TEMPERATURES)
+@pytest.mark.parametrize("z", [[0.5, -1.25, 2.0], [20.0, 0.0, 0.0], [0.0] * 7, [-3.0, 4.0], [1e4, 0.0, -INF]])
+def test_the_softmax_is_certified(t, z):
+    with ctx.workprec(2048):
+        numbers = [Variable(arb(x)) for x in z]
+        exact = [number(p).value for p in textbook.tempered_softmax(numbers, number(t))]
+        normalization = textbook.tempered_normalization(numbers, number(t)).value
+    assert errors(tempered_softmax(z, t), exact).max() <= 3
+    assert errors(np.array([tempered_normalization(z, t)]), [normalization]).max() <= 2
+
+
+@pytest.mark.parametrize("t", TEMPERATURES)
+def test_products_are_slopes(t):
+    z, v, h = np.array([[0.2, -0.1, 0.3], [0.0, 0.1, -0.2]]), np.array([[1.0, -2.0, 0.5], [0.3, 0.2, 0.1]]), 1e-6
+    along = (tempered_softmax(z + h * v, t) - tempered_softmax(z - h * v, t)) / (2 * h)
+    np.testing.assert_allclose(tempered_softmax.jvp(z, t, v), along, atol=1e-9)
+    np.testing.assert_array_equal(tempered_softmax.vjp(z, t, v), tempered_softmax.jvp(z, t, v))
+    in_t = (tempered_softmax(z, t + h) - tempered_softmax(z, t - h)) / (2 * h)
+    np.testing.assert_allclose(tempered_softmax.derivative_in_temperature(z, t), in_t, atol=1e-9)
+
+
+@pytest.mark.parametrize("t", TEMPERATURES)
+def test_the_sigmoid_is_the_second_of_two_classes(t):
+    z, h = np.array([-3.0, -0.5, 0.0, 1e-9, 0.25, 2.0]), 1e-5
+    rows = np.stack([0 * z, z], axis=1)
+    np.testing.assert_allclose(tempered_sigmoid(z, t), tempered_softmax(rows, t)[:, 1], rtol=1e-15, atol=1e-300)
+    ahead, behind = tempered_sigmoid(z + h, t), tempered_sigmoid(z - h, t)
+    np.testing.assert_allclose(tempered_sigmoid.derivative(z, t), (ahead - behind) / (2 * h), atol=1e-9)
+    ahead, behind = tempered_sigmoid.derivative(z + h, t), tempered_sigmoid.derivative(z - h, t)
+    np.testing.assert_allclose(tempered_sigmoid.second_derivative(z, t), (ahead - behind) / (2 * h), atol=1e-8)
+    np.testing.assert_array_equal(tempered_sigmoid.vjp(z, t, z), tempered_sigmoid.derivative(z, t) * z)
+    ahead, behind = tempered_sigmoid(z, t + h), tempered_sigmoid(z, t - h)
+    np.testing.assert_allclose(tempered_sigmoid.derivative_in_temperature(z, t), (ahead - behind) / (2 * h), atol=1e-9)
+
+
+def test_limits():
+    assert log_t(0.0, 0.5) == -2.0 and log_t(0.0, 1.0) == -INF and log_t(0.0, 2.0) == -INF
+    assert log_t(INF, 2.0) == 1.0 and np.isnan(log_t(-1.0, 0.5))
+    assert exp_t(-2.0, 0.5) == 0.0 and exp_t(-3.0, 0.5) == 0.0 and exp_t(1.0, 2.0) == INF and exp_t(2.0, 2.0) == INF
+    assert exp_t(-INF, 1.5) == 0.0 and exp_t(-INF, 1.0) == 0.0 and exp_t(800.0, 1.0) == INF
+    np.testing.assert_array_equal(tempered_softmax([1.0, -INF, 1.0], 1.7), [0.5, 0.0, 0.5])
+    np.testing.assert_array_equal(tempered_softmax([INF, 0.0], 1.7), [1.0, 0.0])
+    assert (
+        np.isnan(tempered_softmax([INF, INF, 0.0], 1.7)).all() and np.isnan(tempered_softmax([np.nan, 0.0], 0.7)).all()
+    )
+    z = np.random.default_rng(0).standard_normal((5, 50_000)) * 3
+    for t in (0.5, 1.0, 1.5, 4.0):
+        assert abs(tempered_softmax(z, t).sum(axis=1) - 1).max() < 1e-13
+    np.testing.assert_allclose(tempered_softmax(z, 1.0), softmax(z), rtol=2e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_narrow_numbers_are_rounded_once(dtype):
+    z = np.array([0.5, -1.25, 2.0], dtype)
+    for ours in (tempered_softmax, tempered_sigmoid, exp_t):
+        exact = ours(z.astype(np.float64), 1.3)
+        assert ours(z, 1.3).dtype == dtype and np.array_equal(ours(z, 1.3), exact.astype(dtype))
+
+
+@pytest.mark.parametrize(
+    "call", [lambda: log_t(1.0, -0.1), lambda: tempered_softmax([1.0], 0.0), lambda: exp_t(1.0, INF)]
+)
+def test_temperatures_outside_their_domain(call):
+    with pytest.raises(ValueError, match="t must lie in"):
+        call()
