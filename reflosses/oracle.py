@@ -181,7 +181,7 @@ def _enclosed_root(f, slope, arguments, low):
         if not step.is_finite():
             return NAN
         x, step = (x + step).mid(), abs(step).upper()
-        small = step < arb(2) ** -40 * (1 + abs(x))
+        small = step < arb(2) ** -40 * abs(x - low.mid())
         if step < arb(2) ** (24 - ctx.prec) * (1 + abs(x)) or (small and last is not None and not step < last):
             break
         last = step

@@ -376,8 +376,10 @@ def power_parts(log_x, low, a, a_low):
 def power(log_x, low, a, a_low):
     """Return x^a from log x = log_x + low; 1 for a = 0, and 0 for x = 0 and any other a."""
     high, low = power_parts(log_x, low, a, a_low)
-    scale = 138.62943611198907 if high > 600.0 else 0.0  # 200 log 2, whose 53 bits are good to 68
-    result = exp_sum(high - scale, low) * (2.0**200 if high > 600.0 else 1.0)
+    large = high > 600.0
+    reduced, error = two_sum(high, -200.0 * LN2_HIGH)
+    reduced, error = (reduced, low + (error - 200.0 * LN2_LOW)) if large else (high, low)
+    result = exp_sum(reduced, error if abs(reduced) < math.inf else 0.0) * (2.0**200 if large else 1.0)
     result = result if log_x > -math.inf or log_x != log_x else 0.0
     return 1.0 if a == 0.0 and log_x == log_x else result
 
