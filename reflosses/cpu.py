@@ -255,10 +255,11 @@ def build(stamp):
         for i in range(logits.shape[0]):
             scale = row_scale(factor, weights, upstream, i)
             m = open_row(loss, logits[i], u, q, c)
+            lost = math.nan
             if m >= 0:
-                class_terms(loss, class_weight, labels, i, m, u, q, c, f, f1, f2)
+                lost = class_terms(loss, class_weight, labels, i, m, u, q, c, f, f1, f2)
             if values is not None:
-                values[i] = weighted(weights, i, total(loss, f) if m >= 0 else math.nan)
+                values[i] = weighted(weights, i, total(loss, f) + lost)
             if gradient is not None:
                 if m >= 0:
                     gradient_row(loss, m, u, q, c, f1, scale, gradient[i])
@@ -336,9 +337,10 @@ def build(stamp):
                 slope = mass_times(per_class(class_weight, k), slope)
                 gradient[i, k] = mass_times(scale, slope if m >= 0 else math.nan)
             if values is not None:
+                lost = math.nan
                 if m >= 0:
-                    class_terms(loss, class_weight, labels, i, m, u, q, c, f, f1, f2)
-                values[i] = weighted(weights, i, total(loss, f) if m >= 0 else math.nan)
+                    lost = class_terms(loss, class_weight, labels, i, m, u, q, c, f, f1, f2)
+                values[i] = weighted(weights, i, total(loss, f) + lost)
 
     def rows_in_parameters(loss, class_weight, factor, logits, labels, weights, upstream, gradient):
         """Derivatives of every row's loss in the loss's parameters, one column each."""

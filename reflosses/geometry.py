@@ -28,7 +28,7 @@ from .dispatch import (
     within,
 )
 from .rows import label, per_class
-from .special import inline, mass_times
+from .special import inline, mass_times, product
 
 # ---- one class ----------------------------------------------------------------------------
 
@@ -38,10 +38,26 @@ def _terms_against_rest(loss, u, q, c, y, n):
     return mass_times(y, value), mass_times(y, slope), mass_times(y, bend)
 
 
+def _exact_terms_against_rest(loss, w, u, q, c, y, n):
+    value, slope, bend = one_against_rest(core(loss), u, c, n)
+    mass, mass_low = product(w, y)
+    value = value if mass != 0.0 else 0.0
+    paid, error = product(mass, value)
+    low = error + mass_low * value if abs(paid) < math.inf else 0.0
+    return paid, low, mass_times(mass, slope), mass_times(mass, bend)
+
+
 @by_contract(one_against_rest=_terms_against_rest)
 def terms(loss, u, q, c, y, n):
     """Return what a class with the changed label y pays, and its two derivatives."""
     return classwise(core(loss), u, q, c, y, n)
+
+
+@by_contract(one_against_rest=_exact_terms_against_rest)
+def weighted_terms(loss, w, u, q, c, y, n):
+    """Return what a class with the weight w pays, with the rounding error that is known of it, and its derivatives."""
+    value, slope, bend = terms(loss, u, q, c, y, n)
+    return mass_times(w, value), 0.0, mass_times(w, slope), mass_times(w, bend)
 
 
 @by_contract(one_against_rest=lambda loss, u, q, c, y, n: one_against_rest(core(loss), u, c, n)[0])
@@ -164,14 +180,15 @@ def changed_label(loss, labels, row, positive, k, n):
 
 @inline
 def class_terms(loss, class_weight, labels, row, m, u, q, c, f, f1, f2):
-    """Fill what every class pays, F, and its two derivatives."""
-    n = u.size
+    """Fill what every class pays, F, and its two derivatives; return what the sum of F loses by rounding them."""
+    n, lost = u.size, 0.0
     positive = positive_labels(loss, labels, row, n)
     for k in range(n):
         w, y = per_class(class_weight, k), changed_label(loss, labels, row, positive, k, n)
-        value, slope, bend = terms(loss, u[k], q[k], c[k], y, n)
-        f[k], f1[k], f2[k] = mass_times(w, value), mass_times(w, slope), mass_times(w, bend)
+        f[k], low, f1[k], f2[k] = weighted_terms(loss, w, u[k], q[k], c[k], y, n)
+        lost += low
     close_terms(loss, m, u, q, c, f1, f2)
+    return lost
 
 
 @by_contract(one_against_rest=rest.gradient_row)

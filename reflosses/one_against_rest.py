@@ -79,7 +79,7 @@ def open_row(loss, z, u, q, c):
     odds, odds_low = exp_parts(loss, -x, -low)
     share, share_low = reciprocal_parts(rest if rest > 0.0 else 1.0, rest_low)
     for k in range(z.size):
-        q[k] = fma(q[k], share, q[k] * share_low)
+        q[k] = fma(q[k], share, q[k] * share_low + c[k] * share)
         others = max(odds * (1.0 - q[k]) + odds_low, 0.0)  # of class k, beside 1 for the largest
         log_others, others_low = log1p_parts(loss, others, 0.0)
         u[k], c[k] = difference(loss, *margin(loss, np.float64(z[k]), largest), log_others, others_low)
@@ -97,17 +97,36 @@ def close_terms(loss, m, u, q, c, f1, f2):
     q[m], c[m] = q_m, c_m
 
 
+@by_precision(lambda loss, x, q: (x / (1.0 - q), 0.0))
+def over_rest(loss, x, q):
+    """Return x/(1 - q) as high + low, as exactly as the loss's precision asks."""
+    c, c_low = two_sum(1.0, -q)
+    ratio = x / c
+    return ratio, (fma(-ratio, c, x) - ratio * c_low) / c
+
+
+@inline
+def slopes_over_rest(loss, m, q, f1):
+    """Return Σ φ'/(1 - p) over all classes but m, as high + low."""
+    total, low = 0.0, 0.0
+    for k in range(q.size):
+        if k != m:
+            ratio, ratio_low = over_rest(loss, f1[k], q[k])
+            total, low = add(loss, total, low + ratio_low, ratio)
+    return total, low
+
+
 @inline
 def gradient_row(loss, m, u, q, c, f1, scale, out):
     """Fill scale · ∇ℓ."""
-    others, low = 0.0, 0.0
+    slopes, low = slopes_over_rest(loss, m, q, f1)
     for k in range(u.size):
-        others, low = add(loss, others, low, 0.0 if k == m else f1[k] / c[k])
-    others += low
-    for k in range(u.size):
-        without = others if k == m else others - f1[k] / c[k]
-        own = 0.0 if k == m else mass_times(u[k], f1[m])
-        out[k] = mass_times(scale, (f1[k] - own) - q[k] * without)
+        if k == m:
+            out[k] = mass_times(scale, f1[m] - fma(q[m], slopes, q[m] * low))
+        else:
+            ratio, ratio_low = over_rest(loss, f1[k], q[k])
+            of_others = fma(q[k], slopes - ratio, q[k] * (low - ratio_low))
+            out[k] = mass_times(scale, (f1[k] - mass_times(u[k], f1[m])) - of_others)
 
 
 @inline
@@ -119,21 +138,22 @@ def curvature(f1, f2, c, k):
 @inline
 def hessian_diagonal_row(loss, m, u, q, c, f1, f2, scale, out):
     """Fill scale · diag ∇²ℓ: Σ_i φ''_i a_k² - φ'_i a_k (1 - a_k) over the other classes i, and φ''_k."""
-    slopes, slopes_low, bends, bends_low, of_largest, low = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    slopes, slopes_low = slopes_over_rest(loss, m, q, f1)
+    bends, bends_low, of_largest, low = 0.0, 0.0, 0.0, 0.0
     for k in range(u.size):
         if k != m:
-            slopes, slopes_low = add(loss, slopes, slopes_low, f1[k] / c[k])
             bends, bends_low = add(loss, bends, bends_low, curvature(f1, f2, c, k))
-            a = q[m] / c[k]
-            bend = f2[k] * a * a - f1[k] * a * (c[m] * (1.0 - u[k]) / c[k])
-            of_largest, low = add(loss, of_largest, low, bend)
-    slopes, bends = slopes + slopes_low, bends + bends_low
+            a, a_low = over_rest(loss, q[m], q[k])
+            without = (1.0 - a) - a_low if a <= 0.5 else c[m] * (1.0 - u[k]) / c[k]
+            of_largest, low = add(loss, of_largest, low, a * (f2[k] * a - f1[k] * without))
+    bends += bends_low
     for k in range(u.size):
         if k != m:
             s = u[k]
             of_m = mass_times(s, s * f2[m] - (1.0 - s) * f1[m])
-            of_others = q[k] * (q[k] * (bends - curvature(f1, f2, c, k)) - (slopes - f1[k] / c[k]))
-            out[k] = mass_times(scale, (f2[k] + of_m) + of_others)
+            ratio, ratio_low = over_rest(loss, f1[k], q[k])
+            bend = fma(q[k], bends - curvature(f1, f2, c, k), ratio - slopes) + (ratio_low - slopes_low)
+            out[k] = mass_times(scale, (f2[k] + of_m) + q[k] * bend)
     out[m] = mass_times(scale, f2[m] + (of_largest + low))
 
 

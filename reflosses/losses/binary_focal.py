@@ -4,7 +4,7 @@ from typing import Annotated, NamedTuple
 
 from .. import textbook
 from ..domain import NONNEGATIVE, UNIT, Targets
-from ..special import inline, log1p, mass_times, product, softplus_tail, two_sum
+from ..special import fma, inline, log1p, mass_times, product, softplus_tail, two_sum
 from .focus import parts, power, sides, times
 
 
@@ -19,6 +19,18 @@ def balance(alpha, y, low):
     other, other_low = product(beta, not_y)
     a, error = two_sum(one, other)
     return a, error + (one_low + other_low) + (beta_low * not_y + (beta * not_low + alpha * low)), alpha - beta
+
+
+@inline
+def ratio(p, not_p, y, low, not_y, not_low):
+    """Return h = p (1 - p)/c, c = y (1 - p) + (1 - y) p, rounded about once."""
+    top, top_low = product(p, not_p)
+    one, one_low = product(y, not_p)
+    other, other_low = product(not_y, p)
+    c, error = two_sum(one, other)
+    error += (one_low + other_low) + (low * not_p + not_low * p)
+    h = top / c
+    return h + (fma(-h, c, top) + (top_low - h * error)) / c
 
 
 class BinaryFocal(NamedTuple):
@@ -88,7 +100,7 @@ class BinaryFocal(NamedTuple):
         w, rest = product(a, faded)
         rest = rest + (a_low * faded + a * faded_low)
         not_y, not_low, _, _ = sides(0.0, y, low)
-        h = not_p if y == 0.0 else p if not_y == 0.0 else p * not_p / (y * not_p + not_y * p)
+        h = not_p if y == 0.0 else p if not_y == 0.0 else ratio(p, not_p, y, low, not_y, not_low)
         r, error = ((not_y - y) + (not_low - low)) * h, not_y * p - y * not_p
         pull = self.gamma * mass_times(r, b)
         bend = pull * ((self.gamma - 1.0) * r + (not_p - p)) + (2.0 * self.gamma * r * error + p * not_p)

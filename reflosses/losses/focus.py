@@ -1,4 +1,4 @@
-"""What focal losses have in common: powers of how far a prediction is from its label."""
+"""What losses of log-odds have in common, above all focal ones: powers of how far a prediction is from its label."""
 
 import math
 
@@ -44,20 +44,28 @@ def likely(x, low):
 
 
 @inline
+def probabilities(x, low):
+    """Return q = σ(x + low) and 1 - q, then the logarithms of both as high + low each."""
+    _, _, p, not_p, near, near_low = likely(x, low)
+    far, error = two_sum(abs(x), near)
+    far_low = error + (near_low + (low if x >= 0.0 else -low)) if far < math.inf else 0.0
+    if x >= 0.0:
+        return p, not_p, -near, -near_low, -far, -far_low
+    return not_p, p, -far, -far_low, -near, -near_low
+
+
+@inline
 def focus(x, low, gamma):
     """Return (1 - q)^γ and log q, q = σ(x + low), as high + low each, and the first's factors in the derivatives.
 
     These are the derivatives of -(1 - q)^γ log q in x.
     """
-    _, _, p, not_p, near, near_low = likely(x, low)
-    far, error = two_sum(abs(x), near)
-    far_low = error + (near_low + (low if x >= 0.0 else -low)) if far < math.inf else 0.0
-    right = x >= 0.0
-    q, s, s_low = (p, -near, -near_low) if right else (not_p, -far, -far_low)
-    c, log_c, log_low = (not_p, -far, -far_low) if right else (p, -near, -near_low)
+    q, c, s, s_low, log_c, log_low = probabilities(x, low)
     w, w_low = power(log_c, log_low, gamma)
-    pull = gamma * mass_times(q, s)
-    return w, w_low, s, s_low, pull - c, q * c * (1.0 + 2.0 * gamma) + pull * (c - gamma * q)
+    drag = gamma * q  # which may meet an infinite s
+    pull = mass_times(drag, s)
+    slope = fma(drag, s, -c) if drag != 0.0 else -c
+    return w, w_low, s, s_low, slope, q * c * (1.0 + 2.0 * gamma) + pull * (c - drag)
 
 
 @inline

@@ -1,17 +1,31 @@
 """Sparse label smoothing."""
 
+import math
 from typing import Annotated, NamedTuple
 
 from .. import textbook
 from ..domain import BELOW_ONE, Targets
-from ..special import inline, log_expit, log_parts, logistic, mass_times
+from ..special import fma, inline, log_parts, product, two_sum
+from .focus import probabilities
 
 
 @inline
 def shares(s, n):
-    """Return what the label keeps, A = 1 - B, and what all others get, B = s (n - 1)/n."""
-    others = s * ((n - 1.0) / n)
-    return 1.0 - others, others
+    """Return, as high + low each, what the label keeps, A = 1 - B, and what all others get, B = s (n - 1)/n."""
+    part = (n - 1.0) / n
+    others, error = product(s, part)
+    others_low = error + s * (fma(-part, n, n - 1.0) / n)
+    kept, error = two_sum(1.0, -others)
+    return kept, error - others_low, others, others_low
+
+
+@inline
+def times(mass, mass_low, x, x_low):
+    """Return (mass + mass_low)(x + x_low) as high + low; no mass pays nothing."""
+    x = x if mass > 0.0 else 0.0
+    high, error = product(mass, x)
+    low = error + (mass * x_low + mass_low * x)
+    return high, low if abs(high) < math.inf else 0.0
 
 
 class SparseLSR(NamedTuple):
@@ -82,11 +96,18 @@ class SparseLSR(NamedTuple):
         return 1 - self.smoothing * (n - 1) / n, self.smoothing * (n - 1) / n
 
     def kernel(self, x, low, n):
-        kept, given = shares(self.smoothing, n)
-        q, c, _ = logistic(x, low)
-        beside = log_parts(n - 1.0, 0.0)[0] - log_expit(-x, -low)
-        value = mass_times(given, beside) - kept * log_expit(x, low)
-        return value, given * q - kept * c, q * c
+        kept, kept_low, given, given_low = shares(self.smoothing, n)
+        q, c, log_q, q_low, log_c, c_low = probabilities(x, low)
+        log_n, n_low = log_parts(n - 1.0, 0.0)
+        beside, error = two_sum(log_n, -log_c)
+        own, own_low = times(kept, kept_low, -log_q, -q_low)
+        others, others_low = times(given, given_low, beside, error + (n_low - c_low) if beside < math.inf else 0.0)
+        value, error = two_sum(own, others)
+        value = value + (error + (own_low + others_low)) if value < math.inf else value
+        pull, pull_low = times(given, given_low, q, 0.0)
+        push, push_low = times(kept, kept_low, c, 0.0)
+        slope, error = two_sum(pull, -push)
+        return value, slope + (error + (pull_low - push_low)), q * c
 
     def parameter_kernel(self, x, low, n):
         log_n, log_low = log_parts(n - 1.0, 0.0)
