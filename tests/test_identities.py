@@ -438,3 +438,8 @@ def test_values_beside_label_gradients_are_the_values(loss):
     weight = np.linspace(0.5, 2, len(logits))
     beside, _ = reflosses.value_and_gradient(loss, logits, labels, weight=weight, wrt="labels")
     np.testing.assert_allclose(beside, reflosses.value(loss, logits, labels, weight=weight), rtol=1e-14)
+
+
+def test_at_a_kink_an_absolute_value_has_no_slope():
+    for wrt in "logits", "labels":
+        assert not gradient(reflosses.ClassificationMAE(), [[0.0, 0.0]], [[0.5, 0.5]], wrt=wrt).any()
