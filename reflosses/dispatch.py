@@ -150,21 +150,22 @@ def _(loss):
 
 def pointwise(self, z, y, low):
     """Return (ℓ, ℓ', ℓ'') of a pointwise loss at the logit z and label y, or y + low for kernels that ask for it."""
-    return _asked(self.kernel, z, y, low)
+    return _asked(self, "kernel", z, y, low)
 
 
 def pointwise_label(self, z, y, low):
     """Return ∂ℓ/∂y."""
-    return _asked(self.label_kernel, z, y, low)
+    return _asked(self, "label_kernel", z, y, low)
 
 
 def pointwise_parameters(self, z, y, low):
     """Return ∂ℓ/∂θ for every real parameter θ, in order."""
-    return _asked(self.parameter_kernel, z, y, low)
+    return _asked(self, "parameter_kernel", z, y, low)
 
 
-def _asked(method, z, y, low):
-    return method(z, y, low) if method.__code__.co_argcount == 4 else method(z, y)
+def _asked(loss, name, z, y, low):
+    both = getattr(_class_of(loss), name).__code__.co_argcount == 4
+    return getattr(loss, name)(z, y, low) if both else getattr(loss, name)(z, y)
 
 
 def classwise(self, u, q, c, y, n):
