@@ -74,6 +74,9 @@ class Number:
     def __neg__(self):
         return Number(-self.x)
 
+    def __abs__(self):
+        return Number(abs(self.x))
+
 
 def _operation(name, swapped):
     function = getattr(operator, name)
@@ -85,6 +88,8 @@ def _operation(name, swapped):
 for _name in "add", "sub", "mul", "truediv":
     setattr(Number, f"__{_name}__", _operation(_name, swapped=False))
     setattr(Number, f"__r{_name}__", _operation(_name, swapped=True))
+for _name in "lt", "le", "gt", "ge":
+    setattr(Number, f"__{_name}__", lambda self, other, f=getattr(operator, _name): bool(f(self.x, Number(other).x)))
 
 
 @each_input
