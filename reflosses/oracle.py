@@ -22,6 +22,7 @@ from flint import arb, arb_series, ctx
 
 PRECISIONS = 128, 256, 512, 2048, 11200  # bits; the last resolves 1 - p to 2^-11000
 CERTAIN_BITS = 100  # twice what float64 shows, so that a rounded result is hardly ever in doubt
+YARDSTICK_BITS = 20  # an ulp is a power of 2
 NOTHING = arb(2) ** -1300  # far below the smallest float64, 2^-1074: rounds to zero everywhere
 
 ONE, NAN = arb(1), arb.nan()
@@ -321,7 +322,7 @@ class _Point:
         return [self._column(j)[j] for j in range(len(self.z))]
 
     def magnitude(self, verb):
-        terms = self.call("magnitudes")[verb]
+        terms = self.call("magnitudes").get(verb, [])
         terms = terms() if callable(terms) else terms  # whole Hessians only on demand
         return [number(x).value for x in (terms if isinstance(terms, list) else [terms])]
 
@@ -396,10 +397,10 @@ def magnitude(loss, logits, labels, verb="value", vector=None, certified=None):
         return certified  # there is nothing to measure
     point = _Point(loss, logits, labels)
     stated = "hessian_diagonal" if verb == "hessian" and not point.rows else verb
-    with ctx.workprec(PRECISIONS[0]):
-        names = point.call("magnitudes") if hasattr(loss, "magnitudes") else ()
-    if stated in names:
-        return _until_certain(lambda: point.magnitude(stated), point, f"magnitude of {verb}")
+    if hasattr(loss, "magnitudes"):
+        terms = _until_certain(lambda: point.magnitude(stated), point, f"magnitude of {verb}", YARDSTICK_BITS)
+        if terms:
+            return terms
     with ctx.workprec(PRECISIONS[0]):
         return [abs(x) for x in (certify(loss, logits, labels, verb) if certified is None else certified)]
 
@@ -411,14 +412,14 @@ def _settled(x):
     return infinite[0] if infinite else x  # inf + x keeps the radius of x, which counts as doubt
 
 
-def _until_certain(attempt, point, verb):
+def _until_certain(attempt, point, verb, bits=CERTAIN_BITS):
     cap = ctx.cap
     ctx.cap = 2  # a value and one slope
     try:
         for precision in PRECISIONS:
             with ctx.workprec(precision):
                 results = [_settled(x) for x in attempt()]
-                if all(x.rel_accuracy_bits() >= CERTAIN_BITS for x in results):
+                if all(x.rel_accuracy_bits() >= bits for x in results):
                     return results
     finally:
         ctx.cap = cap

@@ -181,7 +181,7 @@ def bi_tempered_magnitudes(z, y, t1, t):
         return 1 - log(p[i]) - (0 if y[i] == 0 else log(y[i]))
 
     return {
-        "value": sum(paid(i) for i in n),
+        "value": lambda: sum(paid(i) for i in n),
         "gradient": [f1[i] * rest[i] + e[i] * f1_of_others[i] for i in n],
         "hessian_diagonal": diagonal,
         "hessian": lambda: [diagonal[i] if i == j else entry(i, j) for i in n for j in n],

@@ -49,7 +49,7 @@ class OtherClassesSmoothing(NamedTuple):
         (CrossEntropy(), 0.0),
         (CrossEntropy((0.5, 2.0, 1.0)), 0.3),
         (ClassificationMAE(), 0.2),
-        (SoftLabelSmoothing(CrossEntropy(), 0.3), 0.2),
+        (SoftLabelSmoothing(CrossEntropy(), 0.25), 0.2),
     )
 
     def textbook(self, z, y):
