@@ -286,12 +286,16 @@ class _Call:
             self.run(driver, values, gradient, hessian)
 
     def quick(self):
-        """Whether a row costs no more than its exponentials: only the label pays, in digits to spare."""
+        """Whether rows with integer labels have a driver of their own: only the label pays, or labels never change."""
+        if self.prepared.contract == "tempered":
+            return not changes_labels(self.prepared.double)
         return self.prepared.sparse and (self.prepared.contract == "classwise" or self.kernel is self.prepared.single)
 
     def hard_driver(self):
-        """Return the driver of rows with integer labels whose other classes pay nothing."""
+        """Return the driver of rows with integer labels."""
         drivers = self.prepared.drivers
+        if self.prepared.contract == "tempered":
+            return drivers.hard_tempered_rows
         return drivers.hard_pairs if self.classes == 2 else drivers.hard_rows
 
     def derive_in_labels(self, wrt, values, gradient):

@@ -14,6 +14,7 @@ from .special import (
     exp,
     exp_sum,
     expm1,
+    expm1_parts,
     fma,
     inline,
     log_parts,
@@ -26,6 +27,7 @@ from .special import (
 
 LN_SCALE_HIGH = 138.62943611198907  # 200 log 2
 LN_SCALE_LOW = -3.3555121496085278e-15
+INVERSES = tuple(1.0 / (m + 2.0) for m in range(17))  # term m + 2 of a power series is the one before by this
 NODES = (  # of Gauss and Legendre's rule for integrals from 0 to 1
     0.005299532504175031,
     0.0277124884633837,
@@ -109,6 +111,42 @@ def divergence(log_p, low, log_y, log_low, b, b_low):
 
 
 @inline
+def expm1_over_parts(d, d_low, a, a_low):
+    """Return (exp(a d) - 1)/a as high + low with relative error below 2^-56, d at a = 0."""
+    high, low = expm1_parts(*power_parts(d, d_low, a, a_low))
+    q = high / a
+    q_low = (fma(-q, a, high) + (low - q * a_low)) / a
+    return (d, d_low) if a == 0.0 else (q, q_low)
+
+
+@inline
+def divergence_from_one(log_p, low, b, b_low):
+    """Return ∫ (1 - x) x^(b-1) dx from p to 1, b <= 1, without a branch: what a hard label pays.
+
+    Near 1 it is the series Σ ((b+1)^m - b^m) D^(m+1)/(m+1)! in D = log p, elsewhere
+    (p^(b+1) - 1)/(b+1) - (p^b - 1)/b, of which the halves are carried to more digits than cancel.
+    """
+    next_b, next_low = two_sum(b, 1.0)
+    next_low += b_low
+    near = abs(log_p) * (1.0 + abs(b)) <= 0.6
+    d = log_p if near else 0.0
+    square = 0.5 * d * d
+    low_square = fma(0.5 * d, d, -square) + d * low
+    power_of_b, g, term, series = b, 1.0, 1.0, 0.0
+    for m in range(1, 17):
+        g = fma(next_b, g, power_of_b)
+        power_of_b *= b
+        term *= INVERSES[m]
+        series = fma(g, term, series)
+        term *= d
+    high, rest = expm1_over_parts(log_p, low, next_b, next_low)
+    other, other_rest = expm1_over_parts(log_p, low, b, b_low)
+    far = (high - other) + (rest - other_rest) if other > -math.inf else math.inf
+    nothing = 1.0 / b - 1.0 / next_b if b > 0.0 else math.inf
+    return square + fma(square, d * series, low_square) if near else nothing if log_p == -math.inf else far
+
+
+@inline
 def integral_of_moment(d, d_low, a, a_low):
     """Return ∫ w e^(aw) dw from 0 to d."""
     x, x_low = power_parts(d, d_low, a, a_low)
@@ -165,6 +203,8 @@ def divergence_moment(log_p, low, log_y, log_low, b, b_low):
 def payment(t1, log_p, low, y):
     """Return F; for y = 0 that is p^(b+1)/(b+1), ∞ for t1 >= 2 unless p = 0."""
     b, b_low = two_sum(1.0, -t1)
+    if y == 1.0:
+        return divergence_from_one(log_p, low, b, b_low)
     if y != 0.0:
         return divergence(log_p, low, *log_parts(y, 0.0), b, b_low)
     next_b, next_low = two_sum(b, 1.0)

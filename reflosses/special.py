@@ -259,6 +259,22 @@ def expm1(x, x_low=0.0):
     return near if small else (e - 1.0) + e_low if not x > 600.0 else exp(x) * (1.0 + x_low)
 
 
+@inline
+def expm1_parts(x, x_low):
+    """Return exp(x + x_low) - 1 as high + low with relative error below 2^-56, or ∞."""
+    small, large = abs(x) <= 0.34, x > 300.0
+    reduced, error = two_sum(x, -200.0 * LN2_HIGH)
+    e, e_low = exp_parts(min(reduced, 600.0) if large else x, x_low + (error - 200.0 * LN2_LOW) if large else x_low)
+    scale = 2.0**200 if large else 1.0
+    far, far_low = two_sum(e * scale, -1.0)
+    far_low = far_low + e_low * scale if far < math.inf else 0.0
+    f = x if small else 0.0
+    square = 0.5 * f * f
+    near, near_low = two_sum(f, square)
+    near_low += fma(0.5 * f, f, -square) + (fma(f, x_low, x_low) + f * f * (f * _exp_tail(f)))
+    return near if small else far, near_low if small else far_low
+
+
 # ---- logarithm ----------------------------------------------------------------------------
 
 
@@ -361,7 +377,8 @@ def log_tempered(v, v_low, beta, beta_low):
     q_low = v_low - v * (w * (0.5 - w / 3.0)) if straight else q_low
     outside = v == math.inf or b <= 0.0
     q, q_low = fast_two_sum(q, q_low)
-    return -math.inf if outside else -q, -q_low if not outside and q < math.inf else 0.0, b
+    whole = (b + b_low) * (2.0**64 if huge else 1.0)
+    return -math.inf if outside else -q, -q_low if not outside and q < math.inf else 0.0, whole
 
 
 @inline
