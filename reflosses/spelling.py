@@ -27,19 +27,20 @@ def spelled(loss, defaults=False):
     'sigmoid_focal(alpha=none)'
     """
     fields = [
-        f"{name}={_spelled_value(value)}"
+        f"{name}={spelled_value(value)}"
         for name, value in loss._asdict().items()
-        if defaults or _spelled_value(value) != _spelled_value(loss._field_defaults.get(name))
+        if defaults or spelled_value(value) != spelled_value(loss._field_defaults.get(name))
     ]
     return snake(type(loss)) + (f"({', '.join(fields)})" if fields else "")
 
 
-def _spelled_value(value):
+def spelled_value(value):
+    """Return a parameter as ``parse`` reads it: a number, ``none``, a tuple of numbers or a loss."""
     if is_loss(value):
         return spelled(value)
     if value is None:
         return "none"
-    return f"({', '.join(map(_spelled_value, value))})" if hasattr(value, "__len__") else f"{value:.15g}"
+    return f"({', '.join(map(spelled_value, value))})" if hasattr(value, "__len__") else f"{value:.15g}"
 
 
 def find(name, losses=LOSSES):
@@ -84,6 +85,26 @@ def parse(text, losses=LOSSES):
     except TypeError as error:
         raise ValueError(str(error)) from None
     return loss
+
+
+def parse_values(text, losses=LOSSES):
+    """Return the parameters that a text such as ``0, 0.5, none`` lists, as a tuple.
+
+    Raises
+    ------
+    ValueError
+        With one sentence, if the text cannot be read.
+
+    >>> parse_values("none, 0.25")
+    (None, 0.25)
+    """
+    try:
+        node = ast.parse(f"[{text}]", mode="eval").body
+    except SyntaxError:
+        node = None
+    if not isinstance(node, ast.List) or not node.elts:
+        raise ValueError(f"cannot read {text!r}: write values with commas between them, like 0, 0.5, none")
+    return _read(node, losses)
 
 
 def _read(node, losses):
