@@ -23,8 +23,10 @@ LEAST = 0.001  # probability: where log p is 7, so that its pole leaves room for
 COUNT = 401  # points of a curve, odd so that the logit 0 and the probability 1/2 are among them
 
 
-def axes_of_figure(rows=1, columns=2, **options):
-    """Return a new figure and an array of its axes; ``options`` are those of ``Figure.subplots``.
+def axes_of_figure(rows=1, columns=2, *, size=(4.2, 3.0), **options):
+    """Return a new figure and an array of its axes, each of about a size in inches.
+
+    ``options`` are those of ``Figure.subplots``.
 
     Raises
     ------
@@ -36,7 +38,7 @@ def axes_of_figure(rows=1, columns=2, **options):
     except ModuleNotFoundError as error:
         message = f"plots need {error.name}, which is not installed: pip install 'reflosses[plot]'"
         raise ModuleNotFoundError(message, name=error.name) from None
-    figure = Figure(figsize=(4.2 * columns, 0.4 + 3 * rows), layout="constrained")
+    figure = Figure(figsize=(size[0] * columns, 0.4 + size[1] * rows), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
@@ -225,7 +227,7 @@ def plot(losses, what="value", *, over="logit", classes=None):
     ------
     ModuleNotFoundError
         If matplotlib is not installed.
-    ValueError
+    TypeError, ValueError
         For losses, a ``what``, an ``over`` or a number of classes that cannot be drawn.
 
     Examples
@@ -236,11 +238,11 @@ def plot(losses, what="value", *, over="logit", classes=None):
     ['y = 1', 'y = 0']
     """
     losses = [losses] if is_loss(losses) else list(losses)
+    for loss in losses:
+        api.prepare(loss)  # refuses illegal parameters
     rows = {loss.targets.rows for loss in losses}
     if len(rows) != 1:
-        raise ValueError(
-            "losses of single logits and of rows do not fit into one figure" if rows else "no loss to draw"
-        )
+        raise ValueError("a figure takes losses of single logits or losses of rows, and at least one")
     whats = [what] if isinstance(what, str) else list(what)
     figure, panels = axes_of_figure(len(whats), sharex=True, sharey="row")
     for row, verb in zip(panels, whats, strict=True):
@@ -258,6 +260,7 @@ def plot(losses, what="value", *, over="logit", classes=None):
     title, labels = _labels(losses)
     figure.suptitle(title)
     if any(labels):
+        figure.set_figwidth(figure.get_figwidth() + 0.7 + 0.08 * max(map(len, labels)))  # beside the panels
         figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right upper")
     return figure
 

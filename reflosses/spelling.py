@@ -1,6 +1,7 @@
 """Losses as people type them: ``sigmoid_focal(gamma=2, alpha=none)``."""
 
 import ast
+import contextlib
 import re
 
 from .api import prepare
@@ -114,10 +115,11 @@ def _read(node, losses):
         return tuple(_read(part, losses) for part in node.elts)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         return _called(find(node.func.id, losses), node, losses)
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        raise ValueError(f"cannot read {ast.unparse(node)!r}: expected a number, none or a loss") from None
+    with contextlib.suppress(ValueError):
+        number = ast.literal_eval(node)
+        if isinstance(number, int | float):
+            return number
+    raise ValueError(f"cannot read {ast.unparse(node)!r}: expected a number, none or a loss")
 
 
 def _called(loss_class, node, losses):
