@@ -116,9 +116,9 @@ def _read(node, losses):
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         return _called(find(node.func.id, losses), node, losses)
     with contextlib.suppress(ValueError):
-        number = ast.literal_eval(node)
-        if isinstance(number, int | float):
-            return number
+        value = ast.literal_eval(node)
+        if value is None or isinstance(value, int | float):
+            return value
     raise ValueError(f"cannot read {ast.unparse(node)!r}: expected a number, none or a loss")
 
 
