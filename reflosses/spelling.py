@@ -1,6 +1,7 @@
 """Losses as people type them: ``sigmoid_focal(gamma=2, alpha=none)``."""
 
 import ast
+import contextlib
 import re
 
 from .api import prepare
@@ -27,19 +28,20 @@ def spelled(loss, defaults=False):
     'sigmoid_focal(alpha=none)'
     """
     fields = [
-        f"{name}={_spelled_value(value)}"
+        f"{name}={spelled_value(value)}"
         for name, value in loss._asdict().items()
-        if defaults or _spelled_value(value) != _spelled_value(loss._field_defaults.get(name))
+        if defaults or spelled_value(value) != spelled_value(loss._field_defaults.get(name))
     ]
     return snake(type(loss)) + (f"({', '.join(fields)})" if fields else "")
 
 
-def _spelled_value(value):
+def spelled_value(value):
+    """Return a parameter as ``parse`` reads it: a number, ``none``, a tuple of numbers or a loss."""
     if is_loss(value):
         return spelled(value)
     if value is None:
         return "none"
-    return f"({', '.join(map(_spelled_value, value))})" if hasattr(value, "__len__") else f"{value:.15g}"
+    return f"({', '.join(map(spelled_value, value))})" if hasattr(value, "__len__") else f"{value:.15g}"
 
 
 def find(name, losses=LOSSES):
@@ -86,6 +88,26 @@ def parse(text, losses=LOSSES):
     return loss
 
 
+def parse_values(text, losses=LOSSES):
+    """Return the parameters that a text such as ``0, 0.5, none`` lists, as a tuple.
+
+    Raises
+    ------
+    ValueError
+        With one sentence, if the text cannot be read.
+
+    >>> parse_values("none, 0.25")
+    (None, 0.25)
+    """
+    try:
+        node = ast.parse(f"[{text}]", mode="eval").body
+    except SyntaxError:
+        node = None
+    if not isinstance(node, ast.List) or not node.elts:
+        raise ValueError(f"cannot read {text!r}: write values with commas between them, like 0, 0.5, none")
+    return _read(node, losses)
+
+
 def _read(node, losses):
     if isinstance(node, ast.Name):
         return CONSTANTS[node.id.lower()] if node.id.lower() in CONSTANTS else find(node.id, losses)()
@@ -93,10 +115,11 @@ def _read(node, losses):
         return tuple(_read(part, losses) for part in node.elts)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         return _called(find(node.func.id, losses), node, losses)
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        raise ValueError(f"cannot read {ast.unparse(node)!r}: expected a number, none or a loss") from None
+    with contextlib.suppress(ValueError):
+        value = ast.literal_eval(node)
+        if value is None or isinstance(value, int | float):
+            return value
+    raise ValueError(f"cannot read {ast.unparse(node)!r}: expected a number, none or a loss")
 
 
 def _called(loss_class, node, losses):

@@ -4,9 +4,7 @@ What the systems themselves return is in ``test_golden``.
 """
 
 import inspect
-import sys
 from functools import partial
-from types import SimpleNamespace
 
 import conventions
 import ml_dtypes
@@ -457,29 +455,28 @@ def test_incendio_counts_infinite_terms_as_nothing():
     assert np.array_equal(incendio.smooth_soft_labels(SOFT, 0), SOFT)
 
 
-def test_incendio_draws(monkeypatch):
-    drawn = {}
-    pyplot = SimpleNamespace(
-        plot=lambda x, y: drawn.update(x=x, y=y),
-        xlabel=lambda name: drawn.update(xlabel=name),
-        ylabel=lambda name: drawn.update(ylabel=name),
-    )
-    monkeypatch.setitem(sys.modules, "matplotlib", SimpleNamespace(pyplot=pyplot))
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", pyplot)
-    alphas, losses = incendio.plot_loss_by_alpha(Z, SOFT)
-    assert drawn["x"] is alphas and drawn["y"] is losses and drawn["xlabel"] == "alpha"
-    assert losses[25] == incendio.soft_label_cross_entropy_with_logits(Z, SOFT, alpha=alphas[25])
-    assert (alphas[0], alphas[-1]) == (0.0, 1.0)
+def test_incendio_draws():
+    def curves(*arguments, **options):
+        (axes,) = incendio.plot_loss_by_alpha(*arguments, **options).axes
+        assert [text.get_text() for text in axes.get_legend().texts] == [line.get_label() for line in axes.lines]
+        return axes.lines[0].get_xdata(), np.array([line.get_ydata() for line in axes.lines])
+
+    alphas, losses = curves(Z, SOFT)
+    np.testing.assert_allclose(alphas, np.arange(20) / 20, atol=1e-15)
+    for column in 0, 7, 19:
+        expected = incendio.soft_label_cross_entropy_with_logits(Z, SOFT, alphas[column], "none")
+        np.testing.assert_array_equal(losses[:, column], expected)
 
     class Smoothing:
-        def __init__(self, alpha):
+        def __init__(self, alpha, reduction):
             self.alpha = alpha
+            assert reduction == "none"
 
         def __call__(self, y_pred, y_true):
-            return 2 * self.alpha
+            return self.alpha * np.arange(len(y_pred))
 
-    assert np.array_equal(incendio.plot_loss_by_alpha(Z, SOFT, loss_class=Smoothing)[1], 2 * alphas)
-    assert incendio.plot_loss_by_alpha(P, SOFT, incendio.soft_label_cross_entropy)[1].shape == alphas.shape
+    np.testing.assert_array_equal(curves(Z, SOFT, loss_class=Smoothing)[1], np.outer(np.arange(len(Z)), alphas))
+    assert curves(P, SOFT, incendio.soft_label_cross_entropy)[1].shape == losses.shape
     with pytest.raises(incendio.InvalidArgumentError, match="exclude"):
         incendio.plot_loss_by_alpha(Z, SOFT, len, Smoothing)
 

@@ -138,41 +138,44 @@ def classification_mae_with_logits(y_pred, y_true, reduction="mean"):
 
 
 def plot_loss_by_alpha(y_pred, y_true, loss_func=None, loss_class=None):
-    """Draw the loss as a function of α in [0, 1], and return both as arrays.
+    """Draw the loss of every row as a function of α = 0, 0.05, …, 0.95.
+
+    The published code shows the figure, draws three rows and returns nothing.
 
     Parameters
     ----------
     y_pred, y_true : array_like
         Shape (n, C).
     loss_func : callable, optional
-        Called as ``loss_func(y_pred, y_true, alpha=α)``; ``soft_label_cross_entropy_with_logits`` if
+        Called as ``loss_func(y_pred, y_true, α, "none")``; ``soft_label_cross_entropy_with_logits`` if
         neither is given.
     loss_class : type, optional
-        Called as ``loss_class(alpha=α)(y_pred, y_true)``.
+        Called as ``loss_class(α, "none")(y_pred, y_true)``.
 
     Returns
     -------
-    alphas, values : ndarray
-        What was drawn, shape (51,) each.
+    matplotlib.figure.Figure
+        With one curve for every row.
 
     Raises
     ------
     InvalidArgumentError
         If both a function and a class are given.
+    ModuleNotFoundError
+        If matplotlib is not installed.
     """
-    from matplotlib import pyplot
+    from ..plots import axes_of_figure
 
     if loss_func is not None and loss_class is not None:
         raise InvalidArgumentError("loss_func and loss_class exclude each other")
-
-    def loss(alpha):
-        if loss_class is not None:
-            return loss_class(alpha=alpha)(y_pred, y_true)
-        return (loss_func or soft_label_cross_entropy_with_logits)(y_pred, y_true, alpha=alpha)
-
-    alphas = np.linspace(0.0, 1.0, 51)
-    values = np.array([loss(alpha) for alpha in alphas])
-    pyplot.plot(alphas, values)
-    pyplot.xlabel("alpha")
-    pyplot.ylabel("loss")
-    return alphas, values
+    figure, ((axes,),) = axes_of_figure(columns=1)
+    loss_func = loss_func or soft_label_cross_entropy_with_logits
+    alphas = np.arange(0, 1, 0.05)
+    if loss_class is not None:
+        values = [loss_class(alpha, "none")(y_pred, y_true) for alpha in alphas]
+    else:
+        values = [loss_func(y_pred, y_true, alpha, "none") for alpha in alphas]
+    axes.plot(alphas, values, label=range(len(values[0])))
+    axes.set(xlabel="Alpha (Smoothing Parameter)", ylabel="Loss")
+    axes.legend()
+    return figure
