@@ -60,7 +60,7 @@ from .lanes import fill as fill_lanes
 from .odds import PIECE, odds_against
 from .rows import LONG, centered_row, gradient_entry, label, margin, per_class, softmax_row, total
 from .rows import gradient_row as softmax_gradient_row
-from .special import exp_sum, inline, mass_times, two_sum
+from .special import exp_sum, inline, mass_times, quotient, two_sum
 from .vectors import for_each, lane_sums, scale_rows
 
 FEW = 32  # rows of up to this many classes are transposed, see columns.py
@@ -265,15 +265,15 @@ def build(stamp):
         log_y, low_y, p_y, c_y = np.empty(row), np.empty(row), np.empty(row), np.empty(row)
         f, f_low, f_m, f_y, f1_low = np.empty(row), np.empty(row), np.empty(row), np.empty(row), np.empty(row)
         f1, f1_m, f1_y, scale = np.empty(row), np.empty(row), np.empty(row), np.empty(row)
-        escort_m, escort_y = np.empty(row), np.empty(row)
+        escort_m, escort_m_low, escort_y, escort_y_low = np.empty(row), np.empty(row), np.empty(row), np.empty(row)
         for first in range(0, logits.shape[0], WIDTH // lanes):
             last = min(first + WIDTH // lanes, logits.shape[0])
             z, y, rows = logits[first:last], labels[first:last], last - first
             load(z, lanes, x, x_low, largest)
             settle(t, lanes, mu, x, x_low, log_p, log_low, b, f, f1, mass, step)
             correct(t, mu, step, x, x_low, log_p, log_low, b, escort)
-            largest_terms(t, mu, step, log_m, low_m, p_m, c_m, escort_m)
-            for vector in (log_y, low_y, p_y, c_y, escort_y, scale, f, f_low, f1, f1_low, mass, mass_low):
+            largest_terms(t, mu, step, log_m, low_m, p_m, c_m, escort_m, escort_m_low)
+            for vector in (log_y, low_y, p_y, c_y, escort_y, escort_y_low, scale, f, f_low, f1, f1_low, mass, mass_low):
                 fill_lanes(vector, 0.0)
             for r in range(rows):
                 k, w, own = y[r] // lanes, r * lanes + y[r] % lanes, r * lanes
@@ -281,14 +281,15 @@ def build(stamp):
                     log_y[own], low_y[own], p_y[own], c_y[own] = log_m[own], low_m[own], p_m[own], c_m[own]
                     log_m[own] = -math.inf
                 else:
-                    log_y[own], low_y[own], escort_y[own] = log_p[k, w], log_low[k, w], escort[k, w]
+                    log_y[own], low_y[own] = log_p[k, w], log_low[k, w]
+                    escort_y[own], escort_y_low[own] = escort[k, w], b[k, w]
                     p_y[own] = exp_sum(log_y[own], low_y[own])
                     c_y[own] = complement(log_y[own], low_y[own], p_y[own])
                     log_p[k, w] = -math.inf
                 own_scale = mass_times(row_scale(factor, weights, upstream, first + r), per_class(class_weight, y[r]))
                 for w in range(own, own + lanes):
                     scale[w] = own_scale if largest[r] >= 0 else math.nan
-            pay_all(loss, log_p, log_low, escort, x, f, f_low, f1, f1_low, mass)
+            pay_all(loss, log_p, log_low, escort, b, x, f, f_low, f1, f1_low, mass, mass_low)
             share(f, f_low, lanes)
             share(f1, f1_low, lanes)
             share(mass, mass_low, lanes)
@@ -306,16 +307,18 @@ def build(stamp):
                     g, is_largest = gradient[first + r], y[r] == largest[r]
                     others = f1[w] + f1_low[w] + (0.0 if is_largest else f1_y[w])
                     own = f1_y[w] if is_largest else f1_m[w]
-                    whole, everything = mass[w] + escort_m[w], others + own
-                    q = escort_y[w] / whole
+                    whole, lost = two_sum(mass[w], escort_m[w])
+                    lost, everything = lost + (mass_low[w] + escort_m_low[w]), others + own
+                    q = quotient(escort_y[w], escort_y_low[w], whole, lost)
                     f_y[w] = mass_times(scale[w], gradient_entry(q, 1.0 - q, f1_y[w], everything - f1_y[w]))
-                    f_m[w] = mass_times(scale[w], gradient_entry(escort_m[w] / whole, mass[w] / whole, own, others))
+                    q_m = quotient(escort_m[w], escort_m_low[w], whole, lost)
+                    f_m[w] = mass_times(scale[w], gradient_entry(q_m, (mass[w] + mass_low[w]) / whole, own, others))
                     for i in range(w, w + lanes):
-                        f[i], mass[i] = everything, whole
+                        f[i], mass[i], mass_low[i] = everything, whole, lost
             if gradient is not None:
                 for k in range(block[0]):
                     for w in range(WIDTH):
-                        q = escort[k, w] / mass[w]
+                        q = quotient(escort[k, w], b[k, w], mass[w], mass_low[w])
                         x[k, w] = mass_times(scale[w], gradient_entry(q, 1.0 - q, x[k, w], f[w] - x[k, w]))
                 unload(lanes, x, gradient[first:last])
                 for r in range(rows):

@@ -146,14 +146,14 @@ def settle(t, lanes, mu, x, x_low, log_p, log_low, b, others, slope, lost, step)
     share(slope, lost, lanes)
     for w in range(WIDTH):
         log_m, low, b_m = special.log_tempered(mu[w], 0.0, beta, beta_low)
-        short = -special.expm1(log_m, low)
-        excess, error = two_sum(others[w], -short)
-        step[w] = (excess + (error + step[w])) / (slope[w] + (1.0 - short) / b_m)
+        minus_short, short_low = special.expm1_parts(log_m, low)
+        excess, error = two_sum(others[w], minus_short)
+        step[w] = (excess + (error + short_low + step[w])) / (slope[w] + (1.0 + minus_short) / b_m)
 
 
 @inline
 def correct(t, mu, step, x, x_low, log_p, log_low, b, escort):
-    """Move log p by the last step, and fill the escorts p^t."""
+    """Move log p by the last step, and fill the escorts p^t as escort + b."""
     beta, beta_low = two_sum(t, -1.0)
     far = 0
     for k in range(x.shape[0]):
@@ -172,7 +172,7 @@ def correct(t, mu, step, x, x_low, log_p, log_low, b, escort):
                     log_p[k, w], log_low[k, w], _ = special.log_tempered(v, low, beta, beta_low)
     for k in range(x.shape[0]):
         for w in range(WIDTH):
-            escort[k, w] = special.power(log_p[k, w], log_low[k, w], t, 0.0)
+            escort[k, w], b[k, w] = special.power_within(log_p[k, w], log_low[k, w], t)
 
 
 @inline
@@ -182,7 +182,7 @@ def complement(log_p, low, p):
 
 
 @inline
-def largest_terms(t, mu, step, log_p, log_low, p, c, escort):
+def largest_terms(t, mu, step, log_p, log_low, p, c, escort, escort_low):
     """Fill log p, p, 1 - p and p^t of the largest classes."""
     beta, beta_low = two_sum(t, -1.0)
     for w in range(WIDTH):
@@ -190,7 +190,7 @@ def largest_terms(t, mu, step, log_p, log_low, p, c, escort):
         log_p[w], log_low[w], _ = special.log_tempered(high, low, beta, beta_low)
         p[w] = special.exp_sum(log_p[w], log_low[w])
         c[w] = complement(log_p[w], log_low[w], p[w])
-        escort[w] = special.power(log_p[w], log_low[w], t, 0.0)
+        escort[w], escort_low[w] = special.power_within(log_p[w], log_low[w], t)
 
 
 @inline
@@ -201,7 +201,7 @@ def pay(loss, y, log_p, log_low, p, c, f, f1):
 
 
 @inline
-def pay_all(loss, log_p, log_low, escort, f1, paid, paid_low, slope, slope_low, mass):
+def pay_all(loss, log_p, log_low, escort, escort_low, f1, paid, paid_low, slope, slope_low, mass, mass_low):
     """Fill the derivatives of what the classes without label pay; add it, these and the escorts to the sums."""
     for k in range(f1.shape[0]):
         for w in range(WIDTH):
@@ -210,7 +210,8 @@ def pay_all(loss, log_p, log_low, escort, f1, paid, paid_low, slope, slope_low, 
             paid_low[w] += error
             slope[w], error = two_sum(slope[w], f1[k, w])
             slope_low[w] += error
-            mass[w] += escort[k, w]
+            mass[w], error = two_sum(mass[w], escort[k, w])
+            mass_low[w] += error + escort_low[k, w]
 
 
 @inline

@@ -272,6 +272,7 @@ def expm1_parts(x, x_low):
     square = 0.5 * f * f
     near, near_low = two_sum(f, square)
     near_low += fma(0.5 * f, f, -square) + (fma(f, x_low, x_low) + f * f * (f * _exp_tail(f)))
+    near, near_low = fast_two_sum(near, near_low)
     return near if small else far, near_low if small else far_low
 
 
@@ -399,6 +400,20 @@ def power(log_x, low, a, a_low):
     result = exp_sum(reduced, error if abs(reduced) < math.inf else 0.0) * (2.0**200 if large else 1.0)
     result = result if log_x > -math.inf or log_x != log_x else 0.0
     return 1.0 if a == 0.0 and log_x == log_x else result
+
+
+@inline
+def power_within(log_x, low, a):
+    """Return x^a for x <= 1 and a > 0 as high + low, relative error below 2^-57 where normal."""
+    high, low = exp_parts(*power_parts(log_x, low, a, 0.0))
+    return (high, low) if log_x > -math.inf else (0.0, 0.0)
+
+
+@inline
+def quotient(x, low, total, total_low):
+    """Return (x + low)/(total + total_low), rounded about once."""
+    q = x / total
+    return q + (fma(-q, total, x) + (low - q * total_low)) / total
 
 
 # ---- the logistic function ----------------------------------------------------------------

@@ -73,6 +73,18 @@ def expm1(loss, x, low):
     return special.expm1(x, low)
 
 
+@by_precision(lambda loss, x, low: (single.expm1(x), 0.0))
+def expm1_parts(loss, x, low):
+    """Return exp(x + low) - 1 as high + low, as exactly as the loss's precision asks."""
+    return special.expm1_parts(x, low)
+
+
+@by_precision(lambda loss, log_x, low, a, total, total_low: single.power(log_x, low, a, 0.0) / total)
+def share_of_power(loss, log_x, low, a, total, total_low):
+    """Return x^a/(total + total_low), as exactly as the loss's precision asks."""
+    return special.quotient(*special.power_within(log_x, low, a), total, total_low)
+
+
 @inline
 def expm1_over(x):
     """Return (e^x - 1)/x."""
@@ -114,9 +126,9 @@ def normalization(loss, x, x_low, m, beta, beta_low, p, p_low):
     p[m], p_low[m] = 0.0, 0.0
     others, low = total_parts(loss, p)
     log_p, log_low, _ = log_tempered(loss, mu, 0.0, beta, beta_low)
-    short = -expm1(loss, log_p, log_low)
-    excess, error = two_sum(others, -short)
-    return two_sum(mu, (excess + (error + low + total_parts(loss, p_low)[0])) / slope)
+    minus_short, short_low = expm1_parts(loss, log_p, log_low)
+    excess, error = two_sum(others, minus_short)
+    return two_sum(mu, (excess + (error + short_low + low + total_parts(loss, p_low)[0])) / slope)
 
 
 @inline
@@ -157,18 +169,13 @@ def close_terms(loss, t, m, u, q, c, f1, f2):
     beta, beta_low = two_sum(t, -1.0)
     for k in range(u.size):
         q[k] = power(loss, u[k], c[k], t, 0.0)
-        u[k] = t * power(loss, u[k], c[k], beta, beta_low)
-    high, low = total_parts(loss, q)
-    escorts = high + low
-    q_m = q[m]
+    everything, everything_low = total_parts(loss, q)
     q[m] = 0.0
     high, low = total_parts(loss, q)
-    others = (high + low) / escorts
-    q[m] = q_m
     for k in range(u.size):
-        q[k] = q[k] / escorts
-        c[k] = others if k == m else 1.0 - q[k]
-        f2[k] = f2[k] - mass_times(q[k], slopes * u[k])
+        q[k] = share_of_power(loss, u[k], c[k], t, everything, everything_low)
+        f2[k] = f2[k] - mass_times(q[k], slopes * (t * power(loss, u[k], c[k], beta, beta_low)))
+        c[k] = (high + low) / everything if k == m else 1.0 - q[k]
 
 
 @inline
@@ -210,10 +217,10 @@ def pair(z, t):
     log_p, log_low, b = special.log_tempered(v, low if v < math.inf else 0.0, beta, beta_low)
     other, other_low = special.exp_parts(log_p, log_low)
     log_m, log_m_low, b_m = special.log_tempered(mu, 0.0, beta, beta_low)
-    short = -special.expm1(log_m, log_m_low)
-    slope = (1.0 - short) / b_m + (other / b if other > 0.0 else 0.0)
-    excess, error = two_sum(other, -short)
-    mu, mu_low = two_sum(mu, (excess + (error + other_low)) / slope)
+    minus_short, short_low = special.expm1_parts(log_m, log_m_low)
+    slope = (1.0 + minus_short) / b_m + (other / b if other > 0.0 else 0.0)
+    excess, error = two_sum(other, minus_short)
+    mu, mu_low = two_sum(mu, (excess + (error + short_low + other_low)) / slope)
     v, low = two_sum(mu, far)
     log_p, log_low, _ = special.log_tempered(v, low + mu_low if v < math.inf else 0.0, beta, beta_low)
     return *special.log_tempered(mu, mu_low, beta, beta_low)[:2], log_p, log_low

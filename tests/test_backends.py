@@ -18,7 +18,7 @@ from workload import LARGE, digest, large
 
 import reflosses
 from reflosses import cpu, single, special, threads
-from reflosses.dispatch import SHORT, Single, _with_short_functions
+from reflosses.dispatch import SHORT, Single, _with_short_functions, contract
 from reflosses.losses import LOSSES
 
 
@@ -169,7 +169,9 @@ def reached(function):
                 yield from reached(body)
 
 
-@pytest.mark.parametrize("loss", [loss for loss in LOSSES if hasattr(loss, "kernel")])
+@pytest.mark.parametrize(
+    "loss", [loss for loss in LOSSES if hasattr(loss, "kernel") and not getattr(loss, "iterates", False)]
+)
 def test_kernels_of_float32_are_short_throughout(loss):
     """A helper of the full length between two short ones would cost five times as much as both."""
     short = _with_short_functions(loss.kernel)
@@ -188,7 +190,7 @@ PACKED = {
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize("loss", USUAL, ids=repr)
+@pytest.mark.parametrize("loss", [loss for loss in USUAL if not getattr(loss, "iterates", False)], ids=repr)
 def test_loops_are_packed_arithmetic(loss, dtype):
     pattern = PACKED.get(platform.machine())
     if pattern is None:
@@ -196,9 +198,10 @@ def test_loops_are_packed_arithmetic(loss, dtype):
     drivers = cpu.build(f"fresh {time.time()}")  # what comes from the disk cache cannot be inspected
     logits, labels = sample(loss)
     logits = logits.astype(dtype)
-    kernel = loss if dtype is np.float64 else Single(loss)
+    kernel = loss if dtype is np.float64 or contract(loss) == "tempered" else Single(loss)
     if loss.targets.rows:
-        names = ["short_rows", "rows", *(["hard_pairs", "hard_rows"] if getattr(loss, "sparse", False) else [])]
+        names = ["rows", *(["hard_pairs", "hard_rows"] if getattr(loss, "sparse", False) else [])]
+        names = ["hard_tempered_rows"] if contract(loss) == "tempered" else ["short_rows", *names]
         shared = (kernel, None, 1.0)
     else:
         names, shared, labels = ["pointwise"], (kernel, 1.0), labels.astype(dtype)

@@ -58,6 +58,7 @@ class BiTemperedBinary(NamedTuple):
     t2: Annotated[float, POSITIVE] = 1.2  # of the exponential; above 1 the tails are heavy
 
     targets = Targets.PROBABILITY
+    iterates = True  # Newton's method: no loop over logits is straight code
     settings = (0.8, 1.2), (1.0, 1.0), (0.2, 4.0), (0.5, 0.8)
 
     def textbook(self, z, y):
