@@ -288,7 +288,7 @@ def build(stamp):
                     log_p[k, w] = -math.inf
                 own_scale = mass_times(row_scale(factor, weights, upstream, first + r), per_class(class_weight, y[r]))
                 for w in range(own, own + lanes):
-                    scale[w] = own_scale if largest[r] >= 0 else math.nan
+                    scale[w] = own_scale if largest[r] >= 0 else mass_times(own_scale, math.nan)
             pay_all(loss, log_p, log_low, escort, b, x, f, f_low, f1, f1_low, mass, mass_low)
             share(f, f_low, lanes)
             share(f1, f1_low, lanes)
@@ -304,7 +304,7 @@ def build(stamp):
                     value = value + (lost if lost == lost else 0.0) if largest[r] >= 0 else math.nan
                     values[first + r] = weighted(weights, first + r, mass_times(per_class(class_weight, y[r]), value))
                 if gradient is not None:
-                    g, is_largest = gradient[first + r], y[r] == largest[r]
+                    is_largest = y[r] == largest[r]
                     others = f1[w] + f1_low[w] + (0.0 if is_largest else f1_y[w])
                     own = f1_y[w] if is_largest else f1_m[w]
                     whole, lost = two_sum(mass[w], escort_m[w])

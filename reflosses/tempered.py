@@ -191,8 +191,8 @@ def shift(t, log_p, low):
 def stretch(t, log_p, low):
     """Return τ = ((1 + w) log(1 + w) - w)/β² of w = p^(-β) - 1, β = t - 1."""
     beta, beta_low = two_sum(t, -1.0)
-    if log_p == -math.inf:  # outside of the support, where nothing moves
-        return 0.0
+    if log_p == -math.inf:  # outside of a support nothing moves
+        return 0.0 if t < 1.0 else math.inf
     a, a_low = special.power_parts(log_p, low, -beta, -beta_low)  # log(1 + w)
     if abs(a) < 1.0:  # (e^a (a - 1) + 1)/a² · log² p
         total, term = 0.0, 1.0

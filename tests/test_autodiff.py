@@ -88,11 +88,15 @@ def _operation(name, swapped):
     return lambda self, other: Number(function(self.x, Number(other).x))
 
 
+def _comparison(function):
+    return lambda self, other: bool(function(self.x, Number(other).x))
+
+
 for _name in "add", "sub", "mul", "truediv":
     setattr(Number, f"__{_name}__", _operation(_name, swapped=False))
     setattr(Number, f"__r{_name}__", _operation(_name, swapped=True))
-for _name in "lt", "le", "gt", "ge":
-    setattr(Number, f"__{_name}__", lambda self, other, f=getattr(operator, _name): bool(f(self.x, Number(other).x)))
+for _name in "eq", "lt", "le", "gt", "ge":
+    setattr(Number, f"__{_name}__", _comparison(getattr(operator, _name)))
 
 
 @each_input

@@ -15,14 +15,12 @@ import reflosses
 from reflosses import CategoricalFocal, CrossEntropy, LabelSmoothing, SigmoidFocal, SparseLSR, plots
 from reflosses.__main__ import main
 from reflosses.losses import LOSSES
-from reflosses.losses.bi_tempered import BiTempered
-from reflosses.losses.bi_tempered_binary import BiTemperedBinary
 from reflosses.spelling import parse_values, snake, spelled_value
 
 DOCS = Path(__file__).parent.parent / "docs"
 EXAMPLES = DOCS / "examples"
 WHATS = {"value": "value", "gradient": "gradient", "hessian": "hessian_diagonal"}
-FAMILIES = [plots.family(loss()) for loss in dict.fromkeys([*LOSSES, BiTempered, BiTemperedBinary])]
+FAMILIES = [plots.family(loss()) for loss in LOSSES]
 FAMILIES.append([CrossEntropy((0.5, 2.0, 1.0)), CrossEntropy()])
 
 

@@ -12,8 +12,7 @@ from report import options, progress, publish, save, spread, table
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from reflosses import CrossEntropy, tempered_softmax
-from reflosses.losses.bi_tempered import BiTempered
+from reflosses import BiTempered, CrossEntropy, tempered_softmax
 from reflosses.plots import axes_of_figure
 
 # Name -> the margins of the points of the rings that may have a wrong label; none is below 0.

@@ -1,10 +1,10 @@
 """The losses: one file each, and one line each here; tests, docs and benchmarks iterate ``LOSSES``."""
 
+from .bi_tempered import BiTempered as BiTempered
+from .bi_tempered_binary import BiTemperedBinary as BiTemperedBinary
 from .binary_cross_entropy import BinaryCrossEntropy as BinaryCrossEntropy
 from .binary_focal import BinaryFocal as BinaryFocal
 from .binary_label_smoothing import BinaryLabelSmoothing as BinaryLabelSmoothing
-from .bi_tempered import BiTempered as BiTempered
-from .bi_tempered_binary import BiTemperedBinary as BiTemperedBinary
 from .categorical_focal import CategoricalFocal as CategoricalFocal
 from .classification_mae import ClassificationMAE as ClassificationMAE
 from .cross_entropy import CrossEntropy as CrossEntropy

@@ -25,6 +25,12 @@ def escorts(zero, one, t):
     return a / (a + b), b / (a + b)
 
 
+@inline
+def slope_in_label(t1, side, y):
+    """Return ∂F/∂y of a class, at an infinite logit the limit along finite ones."""
+    return label_slope(t1, side[0] if y != 0.0 else max(side[0], -1e308), side[1], y)
+
+
 class BiTemperedBinary(NamedTuple):
     """The bi-tempered loss of a yes-or-no label: robust to wrong ones.
 
@@ -89,7 +95,7 @@ class BiTemperedBinary(NamedTuple):
     def label_kernel(self, z, y, low):
         not_y = (1.0 - y) - low
         zero, one = both(z, self.t2)
-        return label_slope(self.t1, one[0], one[1], y) - label_slope(self.t1, zero[0], zero[1], not_y)
+        return slope_in_label(self.t1, one, y) - slope_in_label(self.t1, zero, not_y)
 
     def parameter_kernel(self, z, y, low):
         not_y = (1.0 - y) - low
