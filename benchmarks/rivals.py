@@ -5,10 +5,21 @@ can be prepared outside the clock already done: tensors made, functions compiled
 """
 
 import importlib.util
+from functools import partial
 
 import numpy as np
 
-from reflosses import BinaryCrossEntropy, CrossEntropy, LabelSmoothing, SigmoidFocal
+from reflosses import (
+    BinaryCrossEntropy,
+    BinaryFocal,
+    BiTempered,
+    CategoricalFocal,
+    ClassificationMAE,
+    CrossEntropy,
+    LabelSmoothing,
+    SigmoidFocal,
+    SparseLSR,
+)
 
 
 def _torch(loss, logits, labels, threads):
@@ -26,7 +37,23 @@ def _torch(loss, logits, labels, threads):
         weighted = entropy * (1 - (p * y + (1 - p) * (1 - y))) ** loss.gamma
         return ((loss.alpha * y + (1 - loss.alpha) * (1 - y)) * weighted).sum()
 
+    def of_label(z, y):
+        return functional.log_softmax(z, dim=-1).gather(1, y[:, None])
+
+    def categorical_focal(z, y):
+        log_p = of_label(z, y)
+        return -((1 - log_p.exp()) ** loss.gamma * log_p).sum()
+
+    def sparse_smoothing(z, y):
+        log_p, n = of_label(z, y), z.shape[1]
+        share = loss.smoothing * (n - 1) / n
+        return -((1 - share) * log_p + share * torch.log((1 - log_p.exp()) / (n - 1))).sum()
+
     forward = {
+        CategoricalFocal: categorical_focal,
+        BinaryFocal: focal,
+        ClassificationMAE: lambda z, y: 2 * (1 - of_label(z, y).exp()).sum(),
+        SparseLSR: sparse_smoothing,
         CrossEntropy: lambda z, y: functional.cross_entropy(z, y, reduction="sum"),
         LabelSmoothing: lambda z, y: functional.cross_entropy(z, y, label_smoothing=loss.smoothing, reduction="sum"),
         BinaryCrossEntropy: lambda z, y: functional.binary_cross_entropy_with_logits(z, y, reduction="sum"),
@@ -82,5 +109,33 @@ def _sklearn(loss, logits, labels, threads):
     }
 
 
-MODULES = {"torch": ("torch", _torch), "jax": ("optax", _jax), "scikit-learn": ("sklearn", _sklearn)}
+def _google(loss, logits, labels, threads, iterations):
+    """The published bi-tempered loss under jit, which takes rows of probabilities and some iterations."""
+    import jax
+    from jax_bitempered_loss.loss import bi_tempered_logistic_loss
+
+    if type(loss) is not BiTempered:
+        return {}
+
+    def forward(z, y):
+        return bi_tempered_logistic_loss(z, y, loss.t1, loss.t2, num_iters=iterations).sum()
+
+    compiled, wide = jax.jit(jax.value_and_grad(forward)), logits.dtype == np.float64
+    with jax.enable_x64(wide):
+        z, y = jax.numpy.asarray(logits), jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+
+    def value_and_gradient():
+        with jax.enable_x64(wide):
+            jax.block_until_ready(compiled(z, y))
+
+    return {"value_and_gradient": value_and_gradient}
+
+
+MODULES = {
+    "torch": ("torch", _torch),
+    "jax": ("optax", _jax),
+    "scikit-learn": ("sklearn", _sklearn),
+    "jax-bitempered, 5 iterations": ("jax_bitempered_loss", partial(_google, iterations=5)),
+    "jax-bitempered, 20 iterations": ("jax_bitempered_loss", partial(_google, iterations=20)),
+}
 RIVALS = {name: maker for name, (module, maker) in MODULES.items() if importlib.util.find_spec(module)}

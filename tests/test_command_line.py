@@ -139,7 +139,7 @@ def test_the_audit_of_what_is_installed_runs(tmp_path):
     result = python(*command, "--dtype", "float32", "--json", str(path))
     assert result.returncode == 0, result.stderr
     assert 'run("numpy (1 - p)^γ log p"' in result.stdout
-    assert "10 of 10 audited" in result.stderr
+    assert "4 of 4 audited" in result.stderr
     found = json.loads(path.read_text())
     assert {x["system"] for x in found["verdicts"]} == {"numpy", "scipy"} and found["promise_kept"]
 
