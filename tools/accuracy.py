@@ -24,6 +24,7 @@ from strategies import CASES, PAIRS, VERBS, arrays, paste, weights_like  # noqa:
 from reflosses import losses  # noqa: E402
 from reflosses.audit.measure import ROUNDING, errors, floored, narrow_errors  # noqa: E402
 from reflosses.audit.points import points  # noqa: E402
+from reflosses.audit.truth import on_kink  # noqa: E402
 from reflosses.oracle import certify, magnitude  # noqa: E402
 
 PAGE = ROOT / "docs" / "accuracy.md"
@@ -119,7 +120,7 @@ def _flat(result, logits):
 def _certified(loss, z, y, vector, verbs):
     """Yield (verb, certified results, magnitudes, which entries they are) of one input."""
     n = z.size
-    if hasattr(loss, "kinks") and _nearest_kink(loss, z, y) < 8 * np.finfo(np.float64).eps:
+    if on_kink(loss, z, y):
         verbs = [verb for verb in verbs if verb == "value"]  # the others are one of two answers
     large = {"hessian", "hessian_diagonal", "hessian_vector_product"} if n > FEW else {"hessian_vector_product"}
     for verb in (verb for verb in verbs if verb not in large):
@@ -138,15 +139,6 @@ def _certified(loss, z, y, vector, verbs):
             truth = certify(loss, z, y, "hessian_vector_product", np.eye(n)[k])[k : k + 1]
             terms = magnitude(loss, z, y, "hessian_diagonal", certified=truth)  # of all classes, if they are stated
             yield "hessian_diagonal", truth, terms[k : k + 1] if len(terms) > 1 else terms, slice(k, k + 1)
-
-
-def _nearest_kink(loss, z, y):
-    """Return how near a point is to where a loss is not differentiable, relative to what meets there."""
-    if not loss.targets.rows:
-        return min(map(float, loss.kinks(float(z), float(y))), default=np.inf)
-    labels = y if np.ndim(y) else np.arange(z.size) == y
-    z = np.asarray(z, dtype=np.float64)
-    return min(map(float, loss.kinks([float(x) for x in z - np.max(z)], [float(x) for x in labels])), default=np.inf)
 
 
 def _product(matrix, vector):

@@ -59,10 +59,10 @@ class Batch:
         """Return a function of every row, flattened, as the balls that ``errors`` takes."""
         found = []
         for z, y in zip(self.logits, self.labels, strict=True):
-            try:
+            if verb == "gradient" and on_kink(self.loss, z, y):  # where there is nothing to claim
+                found += [arb.nan()] * np.size(z)
+            else:
                 found += function(self.loss, z, y, verb)
-            except ArithmeticError:  # on a kink, where there is nothing to claim
-                found += [arb.nan()] * (np.size(z) if verb == "gradient" else 1)
         return found
 
     @cached_property
@@ -109,6 +109,20 @@ class Batch:
             product = certify(self.loss, self.logits[i], self.labels[i], "hessian_vector_product", vector)
             total += np.abs(_floats(product))
         return total if self.logits.ndim == 2 else total[0]
+
+
+def on_kink(loss, z, y):
+    """Whether a row, or a logit, is so near to where a loss has no derivative that float64 may see either side."""
+    return hasattr(loss, "kinks") and _nearest_kink(loss, z, y) < 8 * np.finfo(np.float64).eps
+
+
+def _nearest_kink(loss, z, y):
+    """Return how near a point is to where a loss is not differentiable, relative to what meets there."""
+    if not loss.targets.rows:
+        return min(map(float, loss.kinks(float(z), float(y))), default=np.inf)
+    labels = y if np.ndim(y) else np.arange(z.size) == y
+    z = np.asarray(z, dtype=np.float64)
+    return min(map(float, loss.kinks([float(x) for x in z - np.max(z)], [float(x) for x in labels])), default=np.inf)
 
 
 def _stated(loss):
