@@ -21,7 +21,7 @@ import numpy as np
 from . import single, special
 from .dispatch import by_precision
 from .rows import add, argmax, centered_row, log1p_parts, margin, total_parts
-from .special import fma, inline, mass_times, reciprocal_parts, two_sum
+from .special import fma, inline, mass_times, product, reciprocal_parts, two_sum
 
 
 @by_precision(lambda loss, x, low: single.log_parts(x, low))
@@ -79,9 +79,13 @@ def open_row(loss, z, u, q, c):
     odds, odds_low = exp_parts(loss, -x, -low)
     share, share_low = reciprocal_parts(rest if rest > 0.0 else 1.0, rest_low)
     for k in range(z.size):
-        q[k] = fma(q[k], share, q[k] * share_low + c[k] * share)
-        others = max(odds * (1.0 - q[k]) + odds_low, 0.0)  # of class k, beside 1 for the largest
-        log_others, others_low = log1p_parts(loss, others, 0.0)
+        s, error = product(q[k], share)
+        s_low = error + (q[k] * share_low + c[k] * share)
+        not_s, error = two_sum(1.0, -s)
+        others, others_low = product(odds, not_s)  # of class k, beside 1 for the largest
+        others_low += odds * (error - s_low) + odds_low * not_s
+        log_others, others_low = log1p_parts(loss, max(others, 0.0), others_low if others > 0.0 else 0.0)
+        q[k] = s + s_low
         u[k], c[k] = difference(loss, *margin(loss, np.float64(z[k]), largest), log_others, others_low)
     u[m], c[m], q[m] = x, low, 0.0
     return m

@@ -154,10 +154,10 @@ def _in_flight(module, copies):
 
 @intrinsic
 def lane_sums(typing_context, x):
-    """Return Σ x as (sum, error), nearly as if added with twice the digits.
+    """Return Σ x as (sum, error), as if added with twice the digits.
 
-    Neighbouring vectors are added plainly; their eight sums and the errors of these stay in
-    registers.  LLVM does not find this form by itself, the order has to be spelled out.
+    The eight sums and their errors stay in registers.  LLVM does not find this form by itself, the
+    order has to be spelled out.
     """
 
     def emit(context, builder, signature, arguments):
@@ -166,23 +166,24 @@ def lane_sums(typing_context, x):
         sums = cgutils.alloca_once_value(builder, ir.Constant(vector, None))
         errors = cgutils.alloca_once_value(builder, ir.Constant(vector, None))
 
-        def add(entries):
-            s, error = _two_sum(builder, builder.load(sums), entries)
+        def add(a, b):
+            pair, lost = _two_sum(builder, a, b)
+            s, error = _two_sum(builder, builder.load(sums), pair)
             builder.store(s, sums)
-            builder.store(builder.fadd(builder.load(errors), error), errors)
+            builder.store(builder.fadd(builder.load(errors), builder.fadd(error, lost)), errors)
 
         pairs = builder.and_(count, ir.Constant(_index, -2 * LANES))
         start, step = ir.Constant(_index, 0), ir.Constant(_index, 2 * LANES)
         with cgutils.for_range_slice(builder, start, pairs, step, _index) as (k, _):
             pair = [builder.gep(data, [builder.add(k, ir.Constant(_index, d))]) for d in (0, LANES)]
             a, b = (builder.load(builder.bitcast(x, vector.as_pointer()), align=8) for x in pair)
-            add(builder.fadd(a, b))
+            add(a, b)
         rest = builder.sub(count, pairs)
         with builder.if_then(builder.icmp_signed(">", rest, ir.Constant(_index, 0))):
             ends = [builder.add(pairs, ir.Constant(_index, d)) for d in (0, LANES)]
             masks = [_lanes_below(builder, builder.sub(count, end)) for end in ends]
             pair = [_load(builder, vector, builder.gep(data, [end]), mask) for end, mask in zip(ends, masks)]
-            add(builder.fadd(*pair))
+            add(*pair)
         s, low = builder.load(sums), builder.load(errors)
         for half in (4, 2, 1):
             masks = [_constant(_int32, range(k, k + half)) for k in (0, half)]
