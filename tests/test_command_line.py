@@ -86,7 +86,7 @@ def test_eval_takes_every_kind_of_labels(loss, logits, labels, shown):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (("show", "focal"), "choose from binary_cross_entropy"),
+        (("show", "focal"), "choose from bi_tempered"),
         (("show", ""), "choose from"),
         (("eval", "sigmoid_focal(gamma=-1)", "--logits", "0", "--labels", "0"), "gamma must lie in"),
         (("eval", "sigmoid_focal(gama=1)", "--logits", "0", "--labels", "0"), "no parameter 'gama'"),
