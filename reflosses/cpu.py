@@ -170,10 +170,11 @@ def flat(x):
 def driver(function, stamp):
     """Compile without the interpreter lock, cached on disk where there is a place to write."""
     function.__qualname__ = f"{function.__name__}-{stamp}"  # names the cache file
+    if config.DISABLE_JIT:
+        return np.errstate(all="ignore")(function)  # machine code does not warn either
     compiled = njit(error_model="numpy", fastmath=False, nogil=True)(function)
     try:
-        if not config.DISABLE_JIT:
-            compiled.enable_caching()
+        compiled.enable_caching()
     except RuntimeError:  # no writable cache folder: compile in every process
         pass
     return compiled

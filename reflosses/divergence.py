@@ -244,7 +244,7 @@ def slopes(t1, t2, log_p, low, q, c, y):
     a, a_low = two_sum(t2, -t1)
     next_a, next_low = two_sum(a, 1.0)
     whole = power(log_p, low, next_a, next_low + a_low)  # p^(1 + t2 - t1), which may be there where p is not
-    part = power(log_p, low, a, a_low)
+    part = power(log_p, low, a, a_low) if log_p > -math.inf or t2 >= 1.0 else 0.0  # nothing outside of a support
     apart = -c if y == 1.0 else q - y
     slope = whole if y == 0.0 else apart * part
     steep = power(log_p, low, *two_sum(t2, -1.0)) if log_p > -math.inf else 0.0

@@ -186,11 +186,12 @@ def softmax_row(loss, z, u, q, c):
     largest = z[m]
     for k in range(n):
         q[k] = exp_difference(loss, z[k], largest)
-    rest = total_without(loss, q, m)
+    q[m] = 0.0
+    rest, low = total_parts(loss, q)
     if not (largest > -math.inf and rest < math.inf):
         return -1
-    log_total, log_low = log1p_parts(loss, rest, 0.0)
-    share = share_of_one(rest, 0.0)
+    log_total, log_low = log1p_parts(loss, rest, low)
+    share = share_of_one(rest, low)
     for k in range(n):
         u[k], q[k], c[k] = softmax_entry(z[k], largest, q[k], share, log_total, log_low)
     u[m], q[m], c[m] = -log_total, share, rest * share

@@ -167,7 +167,7 @@ def test_the_command_takes_parameters(folder, monkeypatch):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["focal"], "choose from binary_cross_entropy"),
+        (["focal"], "choose from bi_tempered"),
         (["sigmoid_focal", "--parameter", "beta=1"], "no parameter 'beta'; it has gamma, alpha"),
         (["sigmoid_focal", "--parameter", "gamma=-1"], "gamma must lie in"),
         (["sigmoid_focal", "--parameter", "gamma="], "cannot read ''"),
