@@ -12,6 +12,7 @@ loss is a file of its own, which nobody without that user's module has to read.
 """
 
 import math
+from contextlib import suppress
 from functools import cache
 from types import SimpleNamespace
 
@@ -173,10 +174,8 @@ def driver(function, stamp):
     if config.DISABLE_JIT:
         return np.errstate(all="ignore")(function)  # machine code does not warn either
     compiled = njit(error_model="numpy", fastmath=False, nogil=True)(function)
-    try:
+    with suppress(RuntimeError):  # no writable cache folder: compile in every process
         compiled.enable_caching()
-    except RuntimeError:  # no writable cache folder: compile in every process
-        pass
     return compiled
 
 
