@@ -105,6 +105,8 @@ def divergence(log_p, low, log_y, log_low, b, b_low):
             beside = expm1_over(-d, -d_low, b, b_low) * exp_sum(-d, -d_low)
         else:
             beside = expm1_over(-d, -d_low, -b, -b_low) * power(d, d_low, -next_b, -next_low)
+            if beside == -math.inf:  # the two terms would both be infinite
+                return math.inf
         return power(log_p, low, next_b, next_low) * (beside - expm1_over(-d, -d_low, next_b, next_low))
     beside = expm1_over(d, d_low, b, b_low)
     return power(log_y, log_low, next_b, next_low) * (expm1_over(d, d_low, next_b, next_low) - beside)
