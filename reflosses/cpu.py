@@ -56,8 +56,7 @@ from .geometry import (
     slopes_of_changes,
     terms,
 )
-from .lanes import WIDTH, complement, correct, lanes_of, largest_terms, load, pay, pay_all, settle, share, unload
-from .lanes import fill as fill_lanes
+from .lanes import WIDTH, correct, fill, lanes_of, largest_terms, load, pay, pay_all, settle, share, unload
 from .odds import PIECE, odds_against
 from .rows import LONG, centered_row, gradient_entry, label, margin, per_class, softmax_row, total
 from .rows import gradient_row as softmax_gradient_row
@@ -102,13 +101,6 @@ def weighted(weights, i, value):
     if weights is None:
         return value
     return mass_times(weights[i], value)
-
-
-@inline
-def fill(x, value):
-    """Set every entry of x."""
-    for k in range(x.size):
-        x[k] = value
 
 
 def add_slopes(sums, lost, first, mass, slopes):
@@ -272,9 +264,9 @@ def build(stamp):
             load(z, lanes, x, x_low, largest)
             settle(t, lanes, mu, x, x_low, log_p, log_low, b, f, f1, mass, step)
             correct(t, mu, step, x, x_low, log_p, log_low, b, escort)
-            largest_terms(t, mu, step, log_m, low_m, p_m, c_m, escort_m, escort_m_low)
+            largest_terms(loss, t, mu, step, log_m, low_m, p_m, c_m, escort_m, escort_m_low)
             for vector in (log_y, low_y, p_y, c_y, escort_y, escort_y_low, scale, f, f_low, f1, f1_low, mass, mass_low):
-                fill_lanes(vector, 0.0)
+                fill(vector, 0.0)
             for r in range(rows):
                 k, w, own = y[r] // lanes, r * lanes + y[r] % lanes, r * lanes
                 if y[r] == largest[r]:
@@ -284,7 +276,7 @@ def build(stamp):
                     log_y[own], low_y[own] = log_p[k, w], log_low[k, w]
                     escort_y[own], escort_y_low[own] = escort[k, w], b[k, w]
                     p_y[own] = exp_sum(log_y[own], low_y[own])
-                    c_y[own] = complement(log_y[own], low_y[own], p_y[own])
+                    c_y[own] = tempered.complement(loss, log_y[own], low_y[own], p_y[own])
                     log_p[k, w] = -math.inf
                 own_scale = mass_times(row_scale(factor, weights, upstream, first + r), per_class(class_weight, y[r]))
                 for w in range(own, own + lanes):
@@ -309,6 +301,7 @@ def build(stamp):
                     own = f1_y[w] if is_largest else f1_m[w]
                     whole, lost = two_sum(mass[w], escort_m[w])
                     lost, everything = lost + (mass_low[w] + escort_m_low[w]), others + own
+                    # from here on f_y and f_m hold the gradient of the label and of the largest class
                     q = quotient(escort_y[w], escort_y_low[w], whole, lost)
                     f_y[w] = mass_times(scale[w], gradient_entry(q, 1.0 - q, f1_y[w], everything - f1_y[w]))
                     q_m = quotient(escort_m[w], escort_m_low[w], whole, lost)

@@ -18,7 +18,7 @@ from .dispatch import core
 from .dispatch import tempered as tempered_kernel
 from .rows import argmax
 from .special import fast_two_sum, inline, two_sum
-from .tempered import GOOD, SWEEPS, expm1_over
+from .tempered import GOOD, SWEEPS, complement, expm1_over
 
 WIDTH = 64  # lanes of a block
 NEAR = 2.0**-20  # steps of log p whose third power does not matter
@@ -36,14 +36,14 @@ def lanes_of(n):
 
 @inline
 def fill(x, value):
-    """Set every lane."""
-    for w in range(WIDTH):
-        x[w] = value
+    """Set every entry of x."""
+    for k in range(x.size):
+        x[k] = value
 
 
 @inline
 def share(total, lost, lanes):
-    """Give all lanes of a row the sum of what they hold, as high + low."""
+    """Give all lanes of a row the sum of what they hold, as total + lost."""
     if lanes > 1:
         for first in range(0, WIDTH, lanes):
             whole, rest = 0.0, 0.0
@@ -176,20 +176,14 @@ def correct(t, mu, step, x, x_low, log_p, log_low, b, escort):
 
 
 @inline
-def complement(log_p, low, p):
-    """Return 1 - p, uncancelled."""
-    return -special.expm1(log_p, low) if log_p > -0.3 else 1.0 - p
-
-
-@inline
-def largest_terms(t, mu, step, log_p, log_low, p, c, escort, escort_low):
+def largest_terms(loss, t, mu, step, log_p, log_low, p, c, escort, escort_low):
     """Fill log p, p, 1 - p and p^t of the largest classes."""
     beta, beta_low = two_sum(t, -1.0)
     for w in range(WIDTH):
         high, low = two_sum(mu[w], step[w])
         log_p[w], log_low[w], _ = special.log_tempered(high, low, beta, beta_low)
         p[w] = special.exp_sum(log_p[w], log_low[w])
-        c[w] = complement(log_p[w], log_low[w], p[w])
+        c[w] = complement(loss, log_p[w], log_low[w], p[w])
         escort[w], escort_low[w] = special.power_within(log_p[w], log_low[w], t)
 
 

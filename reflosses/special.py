@@ -250,21 +250,12 @@ def exp_parts(x, x_low=0.0):
 
 
 @inline
-def expm1(x, x_low=0.0):
-    """Return exp(x + x_low) - 1.  Worst error 1.1 ulp."""
-    small = abs(x) <= 0.34
-    f = x if small else 0.0
-    e, e_low = exp_parts(x, x_low)
-    near = f + (x_low + (f * f) * fma(f, _exp_tail(f), 0.5))
-    return near if small else (e - 1.0) + e_low if not x > 600.0 else exp(x) * (1.0 + x_low)
-
-
-@inline
 def expm1_parts(x, x_low):
     """Return exp(x + x_low) - 1 as high + low with relative error below 2^-56, or ∞."""
     small, large = abs(x) <= 0.34, x > 300.0
     reduced, error = two_sum(x, -200.0 * LN2_HIGH)
-    e, e_low = exp_parts(min(reduced, 600.0) if large else x, x_low + (error - 200.0 * LN2_LOW) if large else x_low)
+    rest = x_low + (error - 200.0 * LN2_LOW) if reduced < 600.0 else 0.0
+    e, e_low = exp_parts(min(reduced, 600.0) if large else x, rest if large else x_low)
     scale = 2.0**200 if large else 1.0
     far, far_low = two_sum(e * scale, -1.0)
     far_low = far_low + e_low * scale if far < math.inf else 0.0
@@ -274,6 +265,13 @@ def expm1_parts(x, x_low):
     near_low += fma(0.5 * f, f, -square) + (fma(f, x_low, x_low) + f * f * (f * _exp_tail(f)))
     near, near_low = fast_two_sum(near, near_low)
     return near if small else far, near_low if small else far_low
+
+
+@inline
+def expm1(x, x_low=0.0):
+    """Return exp(x + x_low) - 1.  Worst error 0.6 ulp."""
+    high, low = expm1_parts(x, x_low)
+    return high + low
 
 
 # ---- logarithm ----------------------------------------------------------------------------

@@ -45,6 +45,7 @@ def log_expit(x):
 EXACT = {
     "exp_within": (lambda x: x.exp(), BOTH[abs(BOTH) <= 700]),
     "exp": (lambda x: x.exp(), np.concatenate([BOTH[np.abs(BOTH) < 709], DEEP])),
+    "expm1": (lambda x: x.exp() - 1, BOTH[(np.abs(BOTH) < 709) & (BOTH != 0)]),
     "log1p": (lambda x: (1 + x).log(), POSITIVE),
     "expit": (expit, BOTH),
     "log_expit": (log_expit, BOTH),
@@ -117,6 +118,16 @@ def test_powers_of_the_logistic_function(a):
 
 PARTS = {
     "exp_parts": (lambda x: special.exp_parts(x), lambda x: x.exp(), BOTH[(BOTH <= 600) & (BOTH > -660)]),
+    "expm1_parts": (
+        lambda x: special.expm1_parts(x, 0.0),
+        lambda x: x.exp() - 1,
+        BOTH[(np.abs(BOTH) < 700) & (np.abs(BOTH) > 1e-280)],
+    ),
+    "power_within": (
+        lambda x: special.power_within(-x, 0.0, 1.7),
+        lambda x: (-arb(1.7) * x).exp(),
+        POSITIVE[POSITIVE < 380],
+    ),
     "log1p_parts": (lambda x: special.log1p_parts(x, 0.0), lambda x: (1 + x).log(), POSITIVE[POSITIVE > 1e-280]),
     "log1p_unit_parts": (
         lambda x: special.log1p_unit_parts(x, 0.0),
@@ -134,7 +145,7 @@ def test_sums_of_two_have_more_digits_than_one(name):
         for x in inputs:
             high, low = map(float, function(x))
             truth = exact(arb(float(x)))
-            error = float(abs(arb(high) + arb(low) - truth) / truth)
+            error = float(abs((arb(high) + arb(low) - truth) / truth))
             assert error < bound, f"special.{name}({float(x)!r}) is off by 2^{math.log2(error):.1f}"
 
 
@@ -150,6 +161,7 @@ def test_fma_rounds_once():
 
 LIMITS = {
     "exp": {-INF: 0.0, INF: INF, 0.0: 1.0, -1e300: 0.0, 1e300: INF, 709.8: INF, -745.2: 0.0, -745.1: 5e-324},
+    "expm1": {-INF: -1.0, INF: INF, 0.0: 0.0, -1e300: -1.0, 1e300: INF, 5e-324: 5e-324, -1e-320: -1e-320},
     "log1p": {0.0: 0.0, INF: INF, 5e-324: 5e-324, 1e-320: 1e-320},
     "expit": {-INF: 0.0, INF: 1.0, 0.0: 0.5, 1e300: 1.0, -1e300: 0.0, -745.1: 5e-324},
     "log_expit": {-INF: -INF, INF: 0.0, -1e300: -1e300, 1e300: 0.0, 745.1: -5e-324},
@@ -170,7 +182,7 @@ def test_limits_of_the_short_functions(name):
     """A float32 shows neither the subnormal nor the huge numbers at which they stop."""
     function = getattr(single, name)
     for x, limit in LIMITS[name].items():
-        if name in ("exp", "log1p") and x > 700:
+        if name in ("exp", "expm1", "log1p") and x > 700:
             continue  # rows whose logits reach so far go the long way
         with np.errstate(over="ignore"):
             assert np.float32(function(x)) == np.float32(limit), (name, x)
@@ -218,3 +230,27 @@ def test_compiled_and_plain_python_give_the_same_bits():
         for jit_off in ("0", "1")
     )
     assert compiled == plain
+
+
+@pytest.mark.parametrize("beta", [3.0, 0.2, 1e-9, 2.0**-53, 0.0, -(2.0**-53), -0.2, -0.7])
+def test_tempered_logarithms_have_twice_the_digits(beta):
+    """Of p = [1 + β v]_+^(-1/β), the edge of a support included, from v = -u in two parts."""
+    v = np.concatenate([POSITIVE[(POSITIVE > 1e-250) & (POSITIVE < 1e6)][::3], 1.4 - 2.0 ** -np.arange(1.0, 40.0)])
+    with ctx.workprec(2300):
+        for high in v[1 + beta * v > 0].tolist():
+            low = high * 2.0**-54
+            exact = arb(high) + arb(low)
+            truth = -exact if beta == 0 else -(1 + arb(beta) * exact).log() / arb(beta)
+            log_p, log_low, b = special.log_tempered(high, low, beta, 0.0)
+            assert abs((arb(float(log_p)) + arb(float(log_low)) - truth) / truth) < 2.0**-56
+            assert abs(arb(float(b)) / (1 + arb(beta) * exact) - 1) < 2.0**-52
+
+
+def test_quotients_of_sums_are_rounded_once():
+    random = np.random.default_rng(4)
+    with ctx.workprec(400):
+        for x, total, a, b in zip(*random.random((4, 500)).tolist(), strict=True):
+            x_low, total_low = (a - 0.5) * np.spacing(x), (b - 0.5) * np.spacing(total)
+            truth = (arb(x) + arb(x_low)) / (arb(total) + arb(total_low))
+            error = abs(arb(float(special.quotient(x, x_low, total, total_low))) - truth) / ulp(truth, np.float64)
+            assert error < 0.501
