@@ -12,9 +12,8 @@ from .rows import (
     exp_difference,
     gradient_entry,
     hessian_entry,
-    log1p_parts,
+    largest_entry,
     per_class,
-    share_of_one,
     softmax_entry,
 )
 from .special import inline, mass_times
@@ -29,15 +28,23 @@ def kept(x, m, k, r):
 
 
 @inline
-def sums_of_columns(loss, x, m, rows, total, low):
-    """Fill Σ_k x[k, r], without k = m[r] unless m is ``None``."""
+def parts_of_columns(loss, x, m, rows, total, low):
+    """Fill Σ_k x[k, r] = total + low, without k = m[r] unless m is ``None``."""
     for r in range(rows):
         total[r], low[r] = 0.0, 0.0
     for k in range(x.shape[0]):
         for r in range(rows):
             total[r], low[r] = add(loss, total[r], low[r], kept(x, m, k, r))
     for r in range(rows):
-        total[r] += low[r] if low[r] == low[r] else 0.0  # an infinite sum has no error term
+        low[r] = low[r] if low[r] == low[r] else 0.0  # an infinite sum has no error term
+
+
+@inline
+def sums_of_columns(loss, x, m, rows, total, low):
+    """Fill Σ_k x[k, r], rounded, without k = m[r] unless m is ``None``."""
+    parts_of_columns(loss, x, m, rows, total, low)
+    for r in range(rows):
+        total[r] += low[r]
 
 
 @inline
@@ -55,7 +62,7 @@ def without(x, m, others, everything, j, r):
 
 
 @inline
-def softmax_columns(loss, z, u, q, c, m, rest, low, largest, log_total, log_low):
+def softmax_columns(loss, z, u, q, c, m, rest, low, largest, here, here_low):
     """Fill u = log p, q = p, c = 1 - p and the largest classes m, -1 for rows of nan."""
     n, rows = z.shape[1], m.size
     for k in range(n):
@@ -71,19 +78,17 @@ def softmax_columns(loss, z, u, q, c, m, rest, low, largest, log_total, log_low)
     for k in range(n):
         for r in range(rows):
             q[k, r] = exp_difference(loss, u[k, r], largest[r])
-    sums_of_columns(loss, q, m, m.size, rest, low)
-    for r in range(rows):
-        log_total[r], log_low[r] = log1p_parts(loss, rest[r], 0.0)
-        low[r] = share_of_one(rest[r], 0.0)
-    for k in range(n):
-        for r in range(rows):
-            entry, p, not_p = softmax_entry(u[k, r], largest[r], q[k, r], low[r], log_total[r], log_low[r])
-            mine = m[r] == k
-            u[k, r] = -log_total[r] if mine else entry
-            q[k, r] = low[r] if mine else p
-            c[k, r] = rest[r] * low[r] if mine else not_p
+    parts_of_columns(loss, q, m, m.size, rest, low)
     for r in range(rows):
         m[r] = m[r] if largest[r] > -math.inf and rest[r] < math.inf else -1
+        here[r], here_low[r], low[r], rest[r] = largest_entry(loss, rest[r], low[r])
+    for k in range(n):
+        for r in range(rows):
+            entry, p, not_p = softmax_entry(u[k, r], largest[r], q[k, r], low[r], here[r], here_low[r])
+            mine = m[r] == k
+            u[k, r] = here[r] if mine else entry
+            q[k, r] = low[r] if mine else p
+            c[k, r] = rest[r] if mine else not_p
 
 
 @inline

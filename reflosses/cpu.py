@@ -352,12 +352,12 @@ def build(stamp):
         block = (n, width)  # arrays of one allocation would look like one to LLVM, and loops over two of them unsafe
         u, q, c, f = np.empty(block), np.empty(block), np.empty(block), np.empty(block)
         f1, f2, largest, rest = np.empty(block), np.empty(block), np.empty(width), np.empty(width)
-        low, log_total, log_low, scale = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
+        low, here, here_low, scale = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
         largest_class = np.empty(width, np.int64)
         for first in range(0, logits.shape[0], width):
             last = min(first + width, logits.shape[0])
             z, y, m = logits[first:last], labels[first:last], largest_class[: last - first]
-            softmax_columns(loss, z, u, q, c, m, rest, low, largest, log_total, log_low)
+            softmax_columns(loss, z, u, q, c, m, rest, low, largest, here, here_low)
             class_terms_columns(loss, class_weight, y, low, u, q, c, f, f1, f2)
             for r in range(m.size):
                 scale[r] = row_scale(factor, weights, upstream, first + r)

@@ -153,12 +153,12 @@ def argmax(z):
 
 
 @inline
-def softmax_entry(z, largest, e, share, log_total, log_low):
+def softmax_entry(z, largest, e, share, here, here_low):
     """Return u = log p, p and 1 - p of a class that is not the largest, from e = exp(z - largest)."""
     q = e * share
     difference, low = two_sum(np.float64(z), -np.float64(largest))
-    logarithm, error = two_sum(difference, -log_total)
-    u = logarithm + (error + (low - log_low)) if difference > -math.inf else difference
+    logarithm, error = two_sum(difference, here)
+    u = logarithm + (error + (low + here_low)) if difference > -math.inf else difference
     return u, q, 1.0 - q
 
 
@@ -176,6 +176,14 @@ def hessian_entry(q, c, f2, without, slopes):
 
 
 @inline
+def largest_entry(loss, rest, low):
+    """Return log p in two parts, p and 1 - p of the largest class; the others sum to rest + low times it."""
+    logarithm, error = log1p_parts(loss, rest, low)
+    share = share_of_one(rest, low)
+    return -logarithm, -error, share, (rest + low) * share
+
+
+@inline
 def softmax_row(loss, z, u, q, c):
     """Fill u = log p, q = p and c = 1 - p of one row; return its largest class, or -1 for nan.
 
@@ -190,11 +198,10 @@ def softmax_row(loss, z, u, q, c):
     rest, low = total_parts(loss, q)
     if not (largest > -math.inf and rest < math.inf):
         return -1
-    log_total, log_low = log1p_parts(loss, rest, low)
-    share = share_of_one(rest, low)
+    here, here_low, share, others = largest_entry(loss, rest, low)
     for k in range(n):
-        u[k], q[k], c[k] = softmax_entry(z[k], largest, q[k], share, log_total, log_low)
-    u[m], q[m], c[m] = -log_total, share, rest * share
+        u[k], q[k], c[k] = softmax_entry(z[k], largest, q[k], share, here, here_low)
+    u[m], q[m], c[m] = here, share, others
     return m
 
 
