@@ -13,7 +13,8 @@ loss : NamedTuple
 logits : array_like
     Shape (..., C) for losses of rows, any shape for losses of single logits.  float16, bfloat16
     (``ml_dtypes``), float32 and float64 keep their dtype; integers and lists become float64.
-    Everything is computed in float64 and rounded once.
+    Everything is computed in float64 and rounded once; one logit of -inf is a masked class, one of
+    inf the limit, and two that differ by more than the largest float64 count as infinitely far apart.
 labels : array_like
     For losses of rows, integer classes of shape (...) or probabilities of shape (..., C).  For
     losses of single logits, numbers in [0, 1] (0 or 1 where the loss says so) in the shape of the
@@ -289,7 +290,7 @@ class _Call:
         """Whether rows with integer labels have a driver of their own: only the label pays, or labels never change."""
         if self.prepared.contract == "tempered":
             return not changes_labels(self.prepared.double)
-        return self.prepared.sparse and (self.prepared.contract == "classwise" or self.kernel is self.prepared.single)
+        return self.prepared.sparse
 
     def hard_driver(self):
         """Return the driver of rows with integer labels."""

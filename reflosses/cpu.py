@@ -65,6 +65,7 @@ from .vectors import for_each, lane_sums, scale_rows
 
 FEW = 32  # rows of up to this many classes are transposed, see columns.py
 TILE = 1024  # logits that a block of transposed rows holds
+TINY = 2.0**-960  # far enough above the numbers that have lost digits
 
 
 @inline
@@ -220,7 +221,7 @@ def build(stamp):
         block = PIECE // n if n < LONG else 1
         e = np.empty((block, n))
         unit, odds, odds_low = np.empty(block), np.empty(block), np.empty(block)
-        of_label, of_others = np.empty(block), np.empty(block)
+        of_label, of_others, mass = np.empty(block), np.empty(block), np.empty(block)
         strange = 0
         for first in range(0, logits.shape[0], block):
             last = min(first + block, logits.shape[0])
@@ -233,15 +234,19 @@ def build(stamp):
             for r in range(rows):
                 value, slope, others = hard_terms(loss, odds[r], odds_low[r], n)
                 w = per_class(class_weight, y[r])
-                scale = row_scale(factor, weights, upstream, first + r)
-                of_label[r] = mass_times(scale, mass_times(w, slope))
-                of_others[r] = -mass_times(scale, mass_times(w, others)) * unit[r]
+                mass[r] = mass_times(row_scale(factor, weights, upstream, first + r), w)
+                of_label[r] = mass_times(mass[r], slope)
+                unit[r] *= -others
+                of_others[r] = mass_times(mass[r], unit[r])
                 if values is not None:
                     block_values[r] = weighted(weights, first + r, mass_times(w, value))
             if gradient is not None:
                 g = gradient[first:last]
                 scale_rows(e[:rows], of_others, g)
                 for r in range(rows):
+                    if abs(of_others[r]) < TINY and mass[r] != 0.0:  # large exponentials would show the digits it lost
+                        for k in range(n):
+                            g[r, k] = mass[r] * (unit[r] * e[r, k])
                     g[r, y[r]] = of_label[r]
         return strange
 

@@ -12,8 +12,8 @@ import numpy as np
 from numba import njit
 
 from . import single
-from .dispatch import by_precision
-from .rows import exp_difference, total_parts
+from .dispatch import by_contract, by_precision
+from .rows import exp_difference, sum_in_any_order, total_parts
 from .special import exp_parts, exp_within, float_to_bits, fma, inline, two_sum
 from .vectors import for_each, row_sums
 
@@ -33,20 +33,45 @@ def _exponential(k, z, e):
     e[k] = exp_within(np.float64(z[k]))
 
 
-def _fill_of_single(loss, z, e):
+@inline
+def _exponential_in_parts(k, z, e, e_low):
+    e[k], e_low[k] = exp_parts(np.float64(z[k]))
+
+
+@by_contract(one_against_rest=lambda loss, z, e, e_low: for_each(z.size, _exponential_in_parts, (z, e, e_low), 4))
+def _exponentials(loss, z, e, e_low):
+    for_each(z.size, _exponential, (z, e), 4)
+
+
+def _fill_of_single(loss, z, e, e_low):
     for_each(z.size, _exponential_of_single, (z, e), 8)
     return True
 
 
 @by_precision(_fill_of_single)
-def fill(loss, z, e):
-    """Fill e with exp(z); return whether every logit allows it."""
+def fill(loss, z, e, e_low):
+    """Fill e, or e + e_low for losses of the log-odds, with exp(z); return whether every logit allows it."""
     largest = 0
     for k in range(z.size):
         bits = float_to_bits(abs(np.float64(z[k])))
         largest = bits if bits > largest else largest
-    for_each(z.size, _exponential, (z, e), 4)
+    _exponentials(loss, z, e, e_low)
     return largest <= float_to_bits(UNSHIFTED)
+
+
+def _shift_in_parts(loss, z, y, e, e_low):
+    for k in range(z.size):
+        difference, low = two_sum(np.float64(z[k]), -np.float64(z[y]))
+        huge = difference > 600.0  # so much that the row is done again
+        e[k], e_low[k] = exp_parts(600.0 if huge else difference, 0.0 if huge else low)
+    e[y], e_low[y] = 0.0, 0.0
+
+
+@by_contract(one_against_rest=_shift_in_parts)
+def _shifted_exponentials(loss, z, y, e, e_low):
+    for k in range(z.size):
+        e[k] = exp_difference(loss, z[k], z[y])
+    e[y] = 0.0
 
 
 @by_precision(lambda loss, z, y, e, unit, odds, odds_low: None)  # every logit allows the short exponential
@@ -58,10 +83,10 @@ def shift(loss, z, y, e, unit, odds, odds_low):
             bits = float_to_bits(abs(np.float64(z[r, k])))
             largest = bits if bits > largest else largest
         if largest > float_to_bits(UNSHIFTED):
-            for k in range(z.shape[1]):
-                e[r, k] = exp_difference(loss, z[r, k], z[r, y[r]])
-            e[r, y[r]] = 0.0
+            e_low = lows(loss, e[r])
+            _shifted_exponentials(loss, z[r], y[r], e[r], e_low)
             odds[r], odds_low[r] = total_parts(loss, e[r])
+            add_lows(loss, e_low, z.shape[1], odds_low[r : r + 1])
             unit[r] = 0.0
 
 
@@ -91,6 +116,29 @@ def add_sums(loss, e, n, sums, errors):
             errors[r] += error + low
 
 
+def _add_lows(loss, e_low, n, errors):
+    length = min(n, e_low.size)
+    for r in range(e_low.size // length):
+        errors[r] += sum_in_any_order(e_low[r * length : (r + 1) * length])
+
+
+@by_contract(one_against_rest=_add_lows)
+def _add_lows_if_any(loss, e_low, n, errors):
+    return None
+
+
+@by_precision(lambda loss, e_low, n, errors: None)
+def add_lows(loss, e_low, n, errors):
+    """Add the sums of what exponentials lack, in rows as in ``add_sums``, for losses of the log-odds."""
+    _add_lows_if_any(loss, e_low, n, errors)
+
+
+@by_contract(one_against_rest=lambda loss, e: np.empty_like(e))
+def lows(loss, e):
+    """Return room for what exponentials lack, which is e itself where nobody asks."""
+    return e
+
+
 @spliced
 def odds_against(loss, z, y, e, unit, odds, odds_low):
     """Fill the odds, as high + low, and e · unit with exp(z - z_y) or, for the labels, 0.
@@ -103,12 +151,14 @@ def odds_against(loss, z, y, e, unit, odds, odds_low):
         unit[r], odds[r], odds_low[r] = z[r, y[r]], 0.0, 0.0
     for start in range(0, z.size, PIECE):
         piece = entries[start : min(start + PIECE, z.size)]
-        usual &= fill(loss, logits[start : start + piece.size], piece)
+        piece_low = lows(loss, piece)
+        usual &= fill(loss, logits[start : start + piece.size], piece, piece_low)
         for r in range(rows):
             own = r * n + y[r] - start
             if 0 <= own < piece.size:
-                piece[own] = 0.0
+                piece[own], piece_low[own] = 0.0, 0.0
         add_sums(loss, piece, n, odds, odds_low)
+        add_lows(loss, piece_low, n, odds_low)
     if not usual:
         shift(loss, z, y, e, unit, odds, odds_low)
     for r in range(y.size):

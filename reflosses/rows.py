@@ -81,7 +81,8 @@ def per_class(class_weight, k):
 
 
 @njit(error_model="numpy", fastmath={"reassoc", "nsz"}, forceinline=True)
-def _sum_in_any_order(x):
+def sum_in_any_order(x):
+    """Return Σ x, with its rounding errors."""
     total = 0.0
     for k in range(x.size):
         total += x[k]
@@ -91,7 +92,7 @@ def _sum_in_any_order(x):
 def _sum_plain(loss, x):
     """Return (Σ x, 0); a float32's worth of digits does not see the order."""
     if x.size >= SHORT:
-        return _sum_in_any_order(x), 0.0
+        return sum_in_any_order(x), 0.0
     total = 0.0
     for k in range(x.size):
         total += x[k]

@@ -212,8 +212,11 @@ def losses(loss_class, classes=3):
 
 
 def logits_of(dtype):
-    """Draw one finite logit of a dtype: ordinary, at a gap that saturates, or anything at all."""
-    bound = float(ml_dtypes.finfo(dtype).max)
+    """Draw one finite logit of a dtype: ordinary, at a gap that saturates, or anything at all.
+
+    Two of them differ by a finite float64: a larger difference counts as infinite, as documented.
+    """
+    bound = min(float(ml_dtypes.finfo(dtype).max), float(np.finfo(np.float64).max) / 2)
     hard = [0.0, *GAPS, *(-gap for gap in GAPS), float(ml_dtypes.finfo(dtype).smallest_subnormal)]
     drawn = st.floats(-30, 30) | st.sampled_from(hard) | st.floats(-bound, bound)
     return drawn.map(lambda z: float(np.clip(z, -bound, bound).astype(dtype)))
