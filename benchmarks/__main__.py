@@ -19,18 +19,34 @@ from pathlib import Path
 import numpy as np
 
 import reflosses
-from reflosses import LOSSES, threads
+from reflosses import LOSSES, BiTempered, LabelSmoothing, SparseLSR, threads
 
 from . import RESULTS
 from .rivals import RIVALS
 
 ROW_SHAPES = ((1_000_000, 2), (65_536, 10), (16_384, 100), (8_192, 1_000), (1_024, 32_768), (128, 131_072))
+SHAPES = {BiTempered: ((131_072, 2), (32_768, 10), (4_096, 100), (1_024, 1_000), (32, 50_000))}  # has slow rivals
 FLAT_SHAPE = (10_000_000,)
+SPARSE = (10, 100, 1_000, 10_000, 100_000, 1_000_000)  # classes of rows of together some 4 million logits
 FOCUS = (1.7,)  # a further γ for losses that have one: no small integer, so no shortcut
 PAUSE = 0.02  # seconds: idle threads of OpenMP and XLA spin for a while and would slow whoever comes next
 TURN = 0.01  # seconds that a contender at least runs when it has its turn
 VERBS = ("value_and_gradient", "gradient_and_hessian_diagonal")
-COLUMNS = ("loss", "verb", "shape", "dtype", "contender", "milliseconds", "ratio", "ratio_q1", "ratio_q3", "rounds")
+COLUMNS = (
+    "loss",
+    "verb",
+    "shape",
+    "dtype",
+    "contender",
+    "milliseconds",
+    "ratio",
+    "ratio_q1",
+    "ratio_q3",
+    "rounds",
+    "error",
+)
+SPARSE_COLUMNS = ("classes", "dtype", "contender", "dense / sparse", "ratio_q1", "ratio_q3", "rounds")
+LATENCY_COLUMNS = ("loss", "what", "shape", "dtype", "unit", "median")
 
 
 def settings(loss_class):
@@ -84,7 +100,8 @@ def measure(calls, rounds, seconds):
         call()
     times: dict = {name: [] for name in calls}
     end = time.perf_counter() + seconds
-    while len(times["reflosses"]) < 3 or (len(times["reflosses"]) < rounds and time.perf_counter() < end):
+    done = next(iter(times.values()))
+    while len(done) < 3 or (len(done) < rounds and time.perf_counter() < end):
         for name, call in calls.items():
             time.sleep(PAUSE)
             call()
@@ -97,7 +114,24 @@ def measure(calls, rounds, seconds):
     return {name: np.array(found) for name, found in times.items()}
 
 
-def rows_of(loss, verb, logits, times):
+def gradient_error(mine, other):
+    """Return how far a gradient is from ours, as a share of the largest entry of its row; ours is proved."""
+    mine, other = (np.atleast_2d(np.asarray(x, dtype=np.float64)) for x in (mine, other))
+    axis = None if mine.shape[0] == 1 else 1
+    scale = np.abs(mine).max(axis=axis, keepdims=True)
+    return float((np.abs(other - mine) / np.where(scale > 0, scale, 1)).max())
+
+
+def errors_of(verb, calls):
+    """Return {name: greatest error of its gradient} of the rivals that return one."""
+    if verb != "value_and_gradient":
+        return {}
+    mine = calls["reflosses"]()[1]
+    results = {name: call() for name, call in calls.items() if name != "reflosses"}
+    return {name: gradient_error(mine, found[1]) for name, found in results.items() if isinstance(found, tuple)}
+
+
+def rows_of(loss, verb, logits, times, errors):
     """Yield a CSV row for every contender."""
     for name, found in times.items():
         low, middle, high = np.percentile(found / times["reflosses"], (25, 50, 75))
@@ -112,6 +146,7 @@ def rows_of(loss, verb, logits, times):
             f"{low:.3g}",
             f"{high:.3g}",
             len(found),
+            f"{errors[name]:.1e}" if name in errors else "",
         )
 
 
@@ -121,7 +156,7 @@ def throughput(arguments, write):
         for loss in settings(loss_class):
             if arguments.loss and loss_class.__name__ not in arguments.loss:
                 continue
-            for shape in ROW_SHAPES if loss.targets.rows else (FLAT_SHAPE,):
+            for shape in SHAPES.get(loss_class, ROW_SHAPES) if loss.targets.rows else (FLAT_SHAPE,):
                 for dtype in arguments.dtype:
                     logits, labels = inputs(loss, shape, dtype)
                     for verb in VERBS:
@@ -129,11 +164,28 @@ def throughput(arguments, write):
                             continue
                         calls = contenders(loss, verb, logits, labels, threads.thread_count())
                         times = measure(calls, arguments.rounds, arguments.seconds)
-                        for row in rows_of(loss, verb, logits, times):
+                        for row in rows_of(loss, verb, logits, times, errors_of(verb, calls)):
                             write(row)
 
 
-def latency(write):
+def sparse(arguments, write):
+    """Time dense and sparse label smoothing over numbers of classes: is the sparse one the cheaper?"""
+    for n in SPARSE:
+        for dtype in arguments.dtype:
+            logits, labels = inputs(SparseLSR(), (4_000_000 // n, n), dtype)
+            calls = {}
+            for loss in (SparseLSR(), LabelSmoothing()):
+                found = contenders(loss, VERBS[0], logits, labels, threads.thread_count())
+                names = [name for name in found if name == "reflosses" or "published" in name]
+                calls |= {f"{name}, {type(loss).__name__}": found[name] for name in names}
+            times = measure(calls, arguments.rounds, arguments.seconds)
+            for name in dict.fromkeys(key.rpartition(", ")[0] for key in calls):
+                ratios = times[f"{name}, LabelSmoothing"] / times[f"{name}, SparseLSR"]
+                low, middle, high = np.percentile(ratios, (25, 50, 75))
+                write((n, dtype, name, f"{middle:.3g}", f"{low:.3g}", f"{high:.3g}", len(ratios)))
+
+
+def latency(arguments, write):
     """Time one small validated call, imports, first calls and compilation."""
     random = np.random.default_rng(0)
     logits = random.standard_normal((32, 10)).astype(np.float32)
@@ -208,34 +260,28 @@ def main():
     parser.add_argument("--seconds", type=float, default=10.0, help="time limit per case (default 10)")
     parser.add_argument("--loss", action="append", help="only this loss; may be repeated")
     parser.add_argument("--dtype", nargs="+", default=["float32", "float64"], help="default: float32 float64")
-    parser.add_argument("--only", choices=("throughput", "latency"), help="default: both")
+    parser.add_argument("--only", choices=("throughput", "sparse", "latency"), help="default: all three")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV files")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     print(about())
-    if arguments.only != "latency":
-        with (arguments.out / "throughput.csv").open("w", newline="") as file:
-            file.write(f"# {about()}\n")
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
+    for name, columns, line, run in (
+        ("throughput", COLUMNS, "{:42} {:30} {:12} {:8} {:25} {:>9} ms  x{:<6} ({} - {}) {} {}", throughput),
+        ("sparse", SPARSE_COLUMNS, "{:>8} classes {:8} {:25} dense / sparse {:<6} ({} - {}) {}", sparse),
+        ("latency", LATENCY_COLUMNS, "{:18} {:24} {:6} {:8} {:18} {:>8}", latency),
+    ):
+        if arguments.only in (None, name):
+            with (arguments.out / f"{name}.csv").open("w", newline="") as file:
+                file.write(f"# {about()}\n")
+                writer = csv.writer(file)
+                writer.writerow(columns)
 
-            def write(row):
-                writer.writerow(row)
-                file.flush()
-                print("{:42} {:30} {:12} {:8} {:25} {:>9} ms  x{:<6} ({} - {})".format(*row), flush=True)
+                def write(row, file=file, writer=writer, line=line):
+                    writer.writerow(row)
+                    file.flush()
+                    print(line.format(*row), flush=True)
 
-            throughput(arguments, write)
-    if arguments.only != "throughput":
-        with (arguments.out / "latency.csv").open("w", newline="") as file:
-            file.write(f"# {about()}\n")
-            writer = csv.writer(file)
-            writer.writerow(("loss", "what", "shape", "dtype", "unit", "median"))
-
-            def write_latency(row):
-                writer.writerow(row)
-                print("{:18} {:24} {:6} {:8} {:18} {:>8}".format(*row), flush=True)
-
-            latency(write_latency)
+                run(arguments, write)
 
 
 if __name__ == "__main__":

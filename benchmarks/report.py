@@ -17,18 +17,35 @@ has its turn of some milliseconds, with the quartiles in brackets: 10 means that
 time, and below 1 the other is faster. Torch and JAX run forward and backward on tensors made
 beforehand, JAX compiled by `jit`, scikit-learn its own compiled losses into buffers; we check every
 label and write into `out=`. The memory copy moves the same number of bytes with `numpy.copyto`, and
-once more shared out among our threads.
+once more shared out among our threads.  An error beside a ratio is the greatest of the other's gradient,
+as a share of the largest entry in its row, where it is more than float32 explains.
 
 How it is done is told where it is done: scalar functions that become SIMD loops in
 `reflosses/special.py`, what LLVM has to be told in `reflosses/vectors.py`, hard labels in blocks that
 stay in the cache in `reflosses/odds.py`, threads in `reflosses/threads.py`.
 """
 
+SPARSE = """
+## Is sparse label smoothing cheaper than dense?
+
+The time of `LabelSmoothing` divided by that of `SparseLSR`, each contender beside itself.
+
+| classes | dtype | of | dense / sparse |
+|---|---|---|---|
+"""
+WORTH_TELLING = 1e-4
+
 
 def _read(name):
     with (RESULTS / name).open(newline="") as file:
         about = file.readline().lstrip("# ").strip()
         return about, list(csv.DictReader(file))
+
+
+def _cell(row):
+    """Return the ratio with its quartiles, and an error that is more than rounding."""
+    cell = "{ratio} ({ratio_q1}-{ratio_q3})".format(**row)
+    return f"{cell}, error {row['error']}" if row["error"] and float(row["error"]) > WORTH_TELLING else cell
 
 
 def _tables(rows):
@@ -45,9 +62,7 @@ def _tables(rows):
         for row in members:
             cases.setdefault((row["shape"], row["dtype"]), {})[row["contender"]] = row
         for (shape, dtype), found in cases.items():
-            cells = [
-                "{ratio} ({ratio_q1}-{ratio_q3})".format(**found[name]) if name in found else "" for name in others
-            ]
+            cells = [_cell(found[name]) if name in found else "" for name in others]
             ours = found["reflosses"]["milliseconds"]
             yield f"| {shape.replace('x', ' x ')} | {dtype} | {ours} | " + " | ".join(cells) + " |\n"
 
@@ -56,7 +71,12 @@ def main():
     """Write the page."""
     about, rows = _read("throughput.csv")
     _, latencies = _read("latency.csv")
-    parts = [HEAD.format(about=about), *_tables(rows), "\n## One small call, and the first\n\n"]
+    parts = [HEAD.format(about=about), *_tables(rows), SPARSE]
+    parts += [
+        "| {classes} | {dtype} | {contender} | {dense / sparse} ({ratio_q1}-{ratio_q3}) |\n".format(**row)
+        for row in _read("sparse.csv")[1]
+    ]
+    parts.append("\n## One small call, and the first\n\n")
     parts.append("| loss | what | shape | dtype | median | unit |\n|---|---|---|---|---|---|\n")
     parts += ["| {loss} | {what} | {shape} | {dtype} | {median} | {unit} |\n".format(**row) for row in latencies]
     DOCUMENT.write_text("".join(parts), encoding="utf-8")

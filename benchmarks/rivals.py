@@ -2,6 +2,7 @@
 
 Each maker takes (loss, logits, labels, threads) and returns {verb: callable} with everything that
 can be prepared outside the clock already done: tensors made, functions compiled, buffers allocated.
+A callable for ``value_and_gradient`` returns both, so that its error can be told beside its time.
 """
 
 import importlib.util
@@ -44,27 +45,49 @@ def _torch(loss, logits, labels, threads):
         log_p = of_label(z, y)
         return -((1 - log_p.exp()) ** loss.gamma * log_p).sum()
 
-    def sparse_smoothing(z, y):
-        log_p, n = of_label(z, y), z.shape[1]
-        share = loss.smoothing * (n - 1) / n
-        return -((1 - share) * log_p + share * torch.log((1 - log_p.exp()) / (n - 1))).sum()
-
     forward = {
         CategoricalFocal: categorical_focal,
         BinaryFocal: focal,
         ClassificationMAE: lambda z, y: 2 * (1 - of_label(z, y).exp()).sum(),
-        SparseLSR: sparse_smoothing,
         CrossEntropy: lambda z, y: functional.cross_entropy(z, y, reduction="sum"),
         LabelSmoothing: lambda z, y: functional.cross_entropy(z, y, label_smoothing=loss.smoothing, reduction="sum"),
         BinaryCrossEntropy: lambda z, y: functional.binary_cross_entropy_with_logits(z, y, reduction="sum"),
         SigmoidFocal: focal,
     }[type(loss)]
 
+    return {"value_and_gradient": _backward(forward, z, y)}
+
+
+def _backward(forward, z, y):
     def value_and_gradient():
         z.grad = None
-        forward(z, y).backward()
+        value = forward(z, y)
+        value.backward()
+        return value, z.grad
 
-    return {"value_and_gradient": value_and_gradient}
+    return value_and_gradient
+
+
+def _published(loss, logits, labels, threads):
+    """The PyTorch code that was published with SparseLSR: dense rows of smoothed labels, and sparse smoothing."""
+    import torch
+    from torch.nn import functional
+
+    torch.set_num_threads(threads)
+    z = torch.from_numpy(logits.copy()).requires_grad_()
+    y = torch.from_numpy(labels)
+    n = logits.shape[-1]
+
+    def dense(z, y):
+        rows = functional.one_hot(y, n).to(z.dtype) * (1 - loss.smoothing) + loss.smoothing / n
+        return -(rows * functional.log_softmax(z, dim=-1)).sum(dim=-1).sum()
+
+    def sparse(z, y):  # its second term with the sign of the paper
+        log_p = functional.log_softmax(z, dim=-1).gather(1, y[:, None])
+        beside = torch.log(torch.clamp(1 - log_p.exp(), min=1e-7) / (n - 1))
+        return -((1 - loss.smoothing + loss.smoothing / n) * log_p + loss.smoothing * (n - 1) / n * beside).sum()
+
+    return {"value_and_gradient": _backward({LabelSmoothing: dense, SparseLSR: sparse}[type(loss)], z, y)}
 
 
 def _jax(loss, logits, labels, threads):
@@ -126,13 +149,14 @@ def _google(loss, logits, labels, threads, iterations):
 
     def value_and_gradient():
         with jax.enable_x64(wide):
-            jax.block_until_ready(compiled(z, y))
+            return jax.block_until_ready(compiled(z, y))
 
     return {"value_and_gradient": value_and_gradient}
 
 
 MODULES = {
     "torch": ("torch", _torch),
+    "torch, published code": ("torch", _published),
     "jax": ("optax", _jax),
     "scikit-learn": ("sklearn", _sklearn),
     "jax-bitempered, 5 iterations": ("jax_bitempered_loss", partial(_google, iterations=5)),
