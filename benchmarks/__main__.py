@@ -126,7 +126,7 @@ def errors_of(verb, calls):
     """Return {name: greatest error of its gradient} of the rivals that return one."""
     if verb != "value_and_gradient":
         return {}
-    mine = calls["reflosses"]()[1]
+    mine = calls["reflosses"]()[1].copy()  # the memory copies write where ours writes
     results = {name: call() for name, call in calls.items() if name != "reflosses"}
     return {name: gradient_error(mine, found[1]) for name, found in results.items() if isinstance(found, tuple)}
 
