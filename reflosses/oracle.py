@@ -9,7 +9,7 @@ a loss and imports none of the library.
 A run at too little precision gives wide balls, never wrong ones, so the oracle repeats it with
 more until every result is certain to 100 bits.
 
-A logit of -inf is a masked class.  Its probability is an exact zero and its logarithm -inf, and
+A logit of -inf is a masked class, and so is a probability of 0 that is given.  Its probability is an exact zero and its logarithm -inf, and
 the label mass 0 that meets them is an exact zero too: a zero that is *given*, as opposed to one
 that is approached, absorbs whatever it multiplies.
 """
@@ -267,6 +267,7 @@ class _Point:
         self.y = [float(x) for x in labels] if self.rows else [float(labels)]
         self.theta = _parameters(loss)
         self.masked = -inf in self.z
+        self.edge = any(x in (-inf, 0, 1) for x in self.z)  # a masked class, or a probability, may cost infinity
         if any(isnan(x) or x == inf or (x == -inf and not self.rows) for x in self.z):
             raise ValueError(f"no certified answer for the logits {self.z}")
         if not all(map(isfinite, self.y)) or self.rows and len(self.y) != len(self.z):
@@ -359,7 +360,8 @@ def certify(loss, logits, labels, verb="value", vector=None):
     list of arb
         Flat, the Hessian row by row.  What is certainly below 2^-1300 in magnitude is an exact 0.
         A masked class without label mass has the derivatives 0 and the label gradient +inf; with
-        mass the value is +inf, and derivatives in the logits are nan: there are none.
+        mass the value is +inf, and derivatives in the logits are nan: there are none.  The same holds
+        for probabilities.
 
     Raises
     ------
@@ -372,7 +374,7 @@ def certify(loss, logits, labels, verb="value", vector=None):
     if verb not in VERBS:
         raise ValueError(f"verb must be one of {', '.join(VERBS)}, got {verb!r}")
     in_logits = verb in ("gradient", "hessian_diagonal", "hessian", "hessian_vector_product")
-    if in_logits and point.masked and not certify(loss, logits, labels)[0].is_finite():
+    if in_logits and point.edge and not certify(loss, logits, labels)[0].is_finite():
         return [NAN] * len(point.z) ** (2 if verb == "hessian" else 1)
     if verb == "parameter_gradient" and not point.masked and not certify(loss, logits, labels)[0].is_finite():
         return [NAN] * len(point.theta)
