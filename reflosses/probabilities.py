@@ -18,15 +18,15 @@ so that with the rests r_j = Σ_{i≠j} p_i = s (1 - q_j), for which 1/p_j - 1/s
 and nothing cancels for a hard label, however confident: the rest of the largest class is summed.
 A class with p = 0 and F' = 0 contributes nothing to its own entries.
 
-The functions have the names and the arguments of those in ``rows``.  Rows are multiplied by a power
-of 2 that brings their sum to [1, 2): sums do not overflow, and log p - log s loses nothing.
+The functions have the names and the arguments of those in ``rows``.  For log p - log s, which loses
+nothing if s is near 1, rows are multiplied by a power of 2, and so they are for derivatives if 1/s²
+would overflow, or s.
 """
 
 import math
 
 import numpy as np
 
-from .dispatch import by_precision
 from .one_against_rest import log_parts
 from .rows import argmax, log1p_parts, total, total_parts, total_without
 from .special import (
@@ -36,6 +36,7 @@ from .special import (
     float_to_bits,
     inline,
     mass_times,
+    over,
     product,
     quotient,
     reciprocal_parts,
@@ -46,32 +47,19 @@ MOST = 1000  # binary orders that one multiplication changes: 2^1000 and 2^-1000
 EXACT = 2.0**-960  # a number above, multiplied by a power of 2, has kept its digits
 
 
-@inline
-def over(x, p):
-    """Return x/p, 0 for no x."""
-    return 0.0 if x == 0.0 else x / p
-
-
-@by_precision(lambda loss, x, low: 1.0 / x)
-def reciprocal(loss, x, low):
-    """Return 1/(x + low), as exactly as the loss's precision asks."""
-    high, low = reciprocal_parts(x, low)
-    return high + low
-
-
 # ---- as given -----------------------------------------------------------------------------
 
 
 @inline
 def open_given_row(loss, z, u, q, c):
     """Fill u = log p and q = c = p; return the largest class, or -1 for a row of nan."""
-    doubt = 0.0
+    doubt = 0
     for k in range(z.size):
         p = np.float64(z[k]) + 0.0  # -0 becomes 0
         high, low = log_parts(loss, p, 0.0)
         u[k], q[k], c[k] = high + low, p, p
-        doubt += p - p
-    return argmax(z) if doubt == 0.0 else -1
+        doubt += 1 if p != p else 0
+    return argmax(z) if doubt == 0 else -1
 
 
 @inline
@@ -141,11 +129,11 @@ def brought_to_one(loss, m, p, out):
 @inline
 def open_row(loss, z, u, q, c):
     """Fill u = log q, q = p/s and c = p; return the largest class, or -1 for a row of nan or of zeros."""
-    m, doubt = argmax(z), 0.0
+    m, doubt = argmax(z), 0
     for k in range(z.size):
         c[k] = np.float64(z[k]) + 0.0  # -0 becomes 0
-        doubt += c[k] - c[k]
-    if not (c[m] > 0.0 and doubt == 0.0):
+        doubt += 1 if c[k] != c[k] else 0
+    if not (c[m] > 0.0 and doubt == 0):
         return -1
     a, b, s, s_low, rest, rest_low = brought_to_one(loss, m, c, q)
     log_s, log_s_low = log_parts(loss, s, s_low)
@@ -167,52 +155,64 @@ def open_row(loss, z, u, q, c):
 
 
 @inline
+def lifted(n):
+    """Return the power of 2 that makes the square of 1/s a number where s is about 2^n, and leaves most rows alone."""
+    return 2.0**600 if n < -400 else 2.0**-24 if n > 990 else 1.0
+
+
+@inline
 def close_terms(loss, m, u, q, c, f1, f2):
-    """Turn u, q and c into 1 - q, p and 1/s, once every class has been asked what it pays."""
+    """Turn u, q and c into 1 - q, p t and the power of 2 t, once every class has been asked what it pays."""
     for k in range(q.size):
         u[k] = 1.0 - q[k]
     a, b, s, s_low, rest, rest_low = brought_to_one(loss, m, c, q)
-    r = reciprocal(loss, s, s_low)
-    u[m] = (rest + rest_low) * r
+    u[m] = quotient(rest, rest_low, s, s_low)
+    t = lifted(a + b)
     for k in range(q.size):
-        q[k] = c[k]
-        c[k] = r * power_of_two(-a) * power_of_two(-b)
+        q[k], c[k] = c[k] * t, t
+
+
+@inline
+def reciprocal_of_sum(loss, q):
+    """Return 1/Σ q."""
+    s, low = total_parts(loss, q)
+    r, r_low = reciprocal_parts(s, low)
+    return r + r_low
 
 
 @inline
 def gradient_row(loss, m, u, q, c, f1, scale, out):
     """Fill scale · ∇ℓ."""
-    others = total_without(loss, f1, m)
+    r, others = reciprocal_of_sum(loss, q), total_without(loss, f1, m)
     everything = others + f1[m]
     for k in range(q.size):
         without = others if k == m else everything - f1[k]
-        out[k] = mass_times(scale, over(f1[k] * u[k], q[k]) - mass_times(without, c[k]))
+        out[k] = mass_times(scale, (over(f1[k] * u[k], q[k]) - without * r) * c[k])
 
 
 @inline
 def hessian_diagonal_row(loss, m, u, q, c, f1, f2, scale, out):
     """Fill scale · diag ∇²ℓ."""
-    others, bends = total_without(loss, f1, m), total_without(loss, f2, m)
+    r, others, bends = reciprocal_of_sum(loss, q), total_without(loss, f1, m), total_without(loss, f2, m)
     everything, all_bends = others + f1[m], bends + f2[m]
     for k in range(q.size):
-        without = others if k == m else everything - f1[k]
-        without += bends if k == m else all_bends - f2[k]
+        without = (others if k == m else everything - f1[k]) + (bends if k == m else all_bends - f2[k])
         own = f2[k] * u[k] - f1[k] * (2.0 - u[k])
-        bend = over(over(own * u[k], q[k]), q[k]) + mass_times(mass_times(without, c[k]), c[k])
-        out[k] = mass_times(scale, bend)
+        bend = over(over(own * u[k], q[k]), q[k]) + without * r * r
+        out[k] = mass_times(scale, bend * c[k] * c[k])
 
 
 @inline
 def hessian_row(loss, m, u, q, c, f1, f2, scale, diagonal, out):
     """Fill scale · ∇²ℓ."""
-    slopes, bends = total(loss, f1), total_without(loss, f2, m)
+    r, slopes, bends = reciprocal_of_sum(loss, q), total(loss, f1), total_without(loss, f2, m)
     all_bends = bends + f2[m]
     for i in range(q.size):
         for j in range(q.size):
             without = bends - f2[j] if i == m else bends - f2[i] if j == m else all_bends - f2[i] - f2[j]
             of_each = over(f2[i] * u[i], q[i]) + over(f2[j] * u[j], q[j])
-            bend = mass_times(mass_times(slopes + without, c[i]), c[j]) - mass_times(of_each, c[i])
-            out[i, j] = mass_times(scale, bend)
+            bend = (slopes + without) * r * r - of_each * r
+            out[i, j] = mass_times(scale, bend * c[i] * c[j])
     hessian_diagonal_row(loss, m, u, q, c, f1, f2, scale, diagonal)
     for i in range(q.size):
         out[i, i] = diagonal[i]
@@ -221,19 +221,20 @@ def hessian_row(loss, m, u, q, c, f1, f2, scale, diagonal, out):
 @inline
 def hessian_vector_row(loss, m, u, q, c, f1, f2, vector, scale, bent, out):
     """Fill scale · ∇²ℓ v: that of F', row by row, and Σ_i F''_i (∇u_i·v) ∇u_i."""
-    slopes, step = total(loss, f1), 0.0
+    r, slopes, others = reciprocal_of_sum(loss, q), total(loss, f1), total_without(loss, f1, m)
+    rest, bends = 0.0, 0.0
     for k in range(q.size):
-        step += 0.0 if k == m else np.float64(vector[k])
-    whole = step + np.float64(vector[m])
-    bends = 0.0
+        rest += 0.0 if k == m else np.float64(vector[k])
+    whole = rest + np.float64(vector[m])
     for k in range(q.size):
-        without = step if k == m else whole - vector[k]
-        bent[k] = over(f2[k] * u[k], q[k]) * vector[k] - mass_times(mass_times(f2[k], c[k]), without)
+        without = rest if k == m else whole - vector[k]
+        bent[k] = over(f2[k] * u[k], q[k]) * vector[k] - f2[k] * r * without
         bends += 0.0 if k == m else bent[k]
-    everything, others = bends + bent[m], total_without(loss, f1, m)
+    everything = bends + bent[m]
     for k in range(q.size):
         without = others if k == m else slopes - f1[k]
-        own = mass_times(mass_times(without, c[k]), c[k]) - over(over(f1[k] * (2.0 - u[k]) * u[k], q[k]), q[k])
-        aside = mass_times(mass_times(slopes, c[k]), c[k]) * (step if k == m else whole - vector[k])
-        of_bends = over(bent[k] * u[k], q[k]) - mass_times(bends if k == m else everything - bent[k], c[k])
-        out[k] = mass_times(scale, (mass_times(vector[k], own) + aside) + of_bends)
+        own = without * r * r - over(over(f1[k] * (2.0 - u[k]) * u[k], q[k]), q[k])
+        aside = slopes * r * r * (rest if k == m else whole - vector[k])
+        of_bends = over(bent[k] * u[k], q[k]) - (bends if k == m else everything - bent[k]) * r
+        bend = (mass_times(np.float64(vector[k]), own) + aside) + of_bends
+        out[k] = mass_times(scale, bend * c[k] * c[k])

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "divergence": {"special"},
     "tempered": {"special", "single", "dispatch", "rows"},
     "one_against_rest": {"special", "single", "dispatch", "rows"},
-    "probabilities": {"special", "dispatch", "rows", "one_against_rest"},
+    "probabilities": {"special", "rows", "one_against_rest"},
     "geometry": {"special", "dispatch", "rows", "one_against_rest", "tempered", "probabilities"},
     "columns": {"special", "rows", "geometry"},
     "lanes": {"special", "single", "dispatch", "rows", "tempered"},

@@ -4,8 +4,7 @@ from typing import Annotated, NamedTuple
 
 from .. import textbook
 from ..domain import NONNEGATIVE, UNIT, UP_TO_HALF, Targets
-from ..special import inline, log_parts, mass_times, two_sum
-from .probability_cross_entropy import over
+from ..special import inline, log_parts, mass_times, over, two_sum
 
 
 @inline

@@ -8,12 +8,6 @@ from ..special import inline, log_parts, two_sum
 
 
 @inline
-def over(x, p):
-    """Return x/p, 0 for no x."""
-    return 0.0 if x == 0.0 else x / p
-
-
-@inline
 def entropy(u, q, c, epsilon):
     """Return (-log r, its first, its second derivative in u = log q) of r = min(max(q, ε), 1 - ε), c = 1 - q."""
     inside = not (q < epsilon or c < epsilon)
