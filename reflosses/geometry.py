@@ -236,7 +236,10 @@ def _close_tempered_terms(loss, m, u, q, c, f1, f2):
 
 
 @by_contract(
-    one_against_rest=rest.close_terms, tempered=_close_tempered_terms, rescaled=probabilities.close_terms
+    one_against_rest=rest.close_terms,
+    tempered=_close_tempered_terms,
+    given=probabilities.close_given_terms,
+    rescaled=probabilities.close_terms,
 )
 def close_terms(loss, m, u, q, c, f1, f2):
     """Leave in u, q, c, f1 and f2 what the derivatives of the row are made of."""

@@ -63,6 +63,17 @@ def open_given_row(loss, z, u, q, c):
 
 
 @inline
+def close_given_terms(loss, m, u, q, c, f1, f2):
+    """Let one nan among the labels be known to all classes, which nothing else does here."""
+    doubt = 0
+    for k in range(q.size):
+        doubt += 1 if f1[k] != f1[k] else 0
+    for k in range(q.size):
+        f1[k] = math.nan if doubt > 0 else f1[k]
+        f2[k] = math.nan if doubt > 0 else f2[k]
+
+
+@inline
 def given_gradient_row(loss, m, u, q, c, f1, scale, out):
     """Fill scale · ∇ℓ."""
     for k in range(q.size):
@@ -82,7 +93,7 @@ def given_hessian_row(loss, m, u, q, c, f1, f2, scale, diagonal, out):
     given_hessian_diagonal_row(loss, m, u, q, c, f1, f2, scale, diagonal)
     for i in range(q.size):
         for j in range(q.size):
-            out[i, j] = diagonal[i] if i == j else mass_times(scale, 0.0)
+            out[i, j] = diagonal[i] if i == j else mass_times(scale, 0.0 if f1[i] == f1[i] else math.nan)
 
 
 @inline

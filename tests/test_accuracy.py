@@ -152,6 +152,7 @@ class SquaredLogOfShare(NamedTuple):
 @pytest.mark.parametrize("loss", [RowFocal(), SquaredLog(), SquaredLogOfShare()], ids=lambda loss: type(loss).__name__)
 def test_a_loss_with_curvature(loss, dtype):
     groups = [(z, y) for z, y in groups_of(loss, dtype) if z.shape[1] <= 10 and (z > -np.inf).all()]
+    groups = [(z, y) for z, y in groups if not ((y > 0) & (y < 1e-300)).any()]  # whose products have no digits
     found = measure(loss, groups, verbs_of(dtype))
     limit = 8 if dtype is np.float64 else allowed("gradient", dtype)
     wrong = [(verb, worst.error, paste(loss, *worst[2:4], verb)) for verb, worst in found.items()]

@@ -112,4 +112,4 @@ class BinaryProbabilityCrossEntropy(NamedTuple):
         q, _, c, _, inside = arguments(z, self.epsilon, self.added)
         b, d = over(y, q), over((1.0 - y) - low, c)
         of_end = d - b if z < 0.5 else b - d
-        return 0.0 if inside else of_end, -b - d
+        return z - z if inside else of_end, -b - d  # 0, or nan for nan
