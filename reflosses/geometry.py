@@ -53,9 +53,7 @@ def per_label(loss, u, q, c, n):
 
 @by_contract(
     given=lambda loss, u, q, c, n: of_probability_parameters(core(loss), u, q, 1.0 - q),
-    rescaled=lambda loss, u, q, c, n: of_probability_parameters(
-        core(loss), u, q, tempered.complement(loss, u, 0.0, q)
-    ),
+    rescaled=lambda loss, u, q, c, n: of_probability_parameters(core(loss), u, q, tempered.complement(loss, u, 0.0, q)),
 )
 def parameters_per_label(loss, u, q, c, n):
     """Return the derivatives of what a whole label of a class pays in the parameters."""

@@ -9,9 +9,9 @@ a loss and imports none of the library.
 A run at too little precision gives wide balls, never wrong ones, so the oracle repeats it with
 more until every result is certain to 100 bits.
 
-A logit of -inf is a masked class, and so is a probability of 0 that is given.  Its probability is an exact zero and its logarithm -inf, and
+A logit of -inf is a masked class.  Its probability is an exact zero and its logarithm -inf, and
 the label mass 0 that meets them is an exact zero too: a zero that is *given*, as opposed to one
-that is approached, absorbs whatever it multiplies.
+that is approached, absorbs whatever it multiplies.  The same holds for a probability of 0.
 """
 
 from math import inf, isfinite, isnan, ldexp

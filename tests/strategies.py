@@ -244,7 +244,9 @@ def inputs(draw, loss, dtype, classes=3):
         return p, labels
     ends = st.sampled_from([0.0, 1.0, 0.5, 1e-7, 1 - 1e-7]) | st.floats(0, 1)
     chosen = draw(st.lists(st.none() | ends, min_size=p.size, max_size=p.size))
-    return np.where([x is None for x in chosen], p.ravel(), np.array(chosen, float)).reshape(p.shape).astype(dtype), labels
+    return np.where([x is None for x in chosen], p.ravel(), np.array(chosen, float)).reshape(p.shape).astype(
+        dtype
+    ), labels
 
 
 @st.composite

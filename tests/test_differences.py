@@ -53,7 +53,7 @@ def test_gradients_and_hessians_with_scipy_differentiate(loss, kind):
 
 
 def step(loss):
-    """Return the first step of SciPy's differences: such that probabilities stay between 0 and 1, and the ends of a clip."""
+    """Return the first step of SciPy's differences, with which probabilities stay inside of 0 and 1, and of a clip."""
     return {} if takes_logits(loss) else {"initial_step": 0.03}
 
 

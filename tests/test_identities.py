@@ -283,7 +283,12 @@ IDENTITIES = {
     "a number added to a probability that is clipped": (
         "close",
         Side(BinaryProbabilityCrossEntropy(0.0, 0.25), P, np.ones(9)),
-        Side(ProbabilityCrossEntropy(), P[:, None] + 0.25, np.zeros(9, int), lambda value, gradient: (value, gradient[:, 0])),
+        Side(
+            ProbabilityCrossEntropy(),
+            P[:, None] + 0.25,
+            np.zeros(9, int),
+            lambda value, gradient: (value, gradient[:, 0]),
+        ),
     ),
     "shares do not feel a common factor": (
         "equal",

@@ -45,8 +45,9 @@ def points(loss, dtype, *, seed=0, count=8):
     Returns
     -------
     list of Points
-        Logits, or what the loss takes instead, of shape (n,) or (n, C).  Labels have the shape of the logits and their dtype, or,
-        for rows, shape (n,) and dtype int64.  Soft rows sum to 1 as nearly as the dtype allows.
+        Logits, or the probabilities that the loss takes instead, of shape (n,) or (n, C).  Labels
+        have their shape and dtype, or, for rows, shape (n,) and dtype int64.  Soft rows sum to 1 as
+        nearly as the dtype allows.
     """
     random, dtype = np.random.default_rng(seed), np.dtype(dtype)
     groups = _points(loss, dtype, random, count)
@@ -168,7 +169,13 @@ def _probabilities(loss, shape, dtype):
     if predictions(loss).high > 1:
         row = np.where(first, 1.0, np.linspace(0.1, 0.7, shape[0]))
         reason = "rows of any sum: it may overflow, or be a subnormal number"
-        groups.append(("any sum", reason, np.outer([smallest * 16, float(limits.smallest_normal) ** 0.6, 1 / 3, 3.0, 1e4, largest], row)))
+        groups.append(
+            (
+                "any sum",
+                reason,
+                np.outer([smallest * 16, float(limits.smallest_normal) ** 0.6, 1 / 3, 3.0, 1e4, largest], row),
+            )
+        )
     made = []
     for name, reason, p in groups:
         p = np.minimum(p, largest).astype(dtype)

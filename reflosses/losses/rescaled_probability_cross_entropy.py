@@ -66,7 +66,9 @@ class RescaledProbabilityCrossEntropy(NamedTuple):
         f1 = [0 if outside[i] else y[i] for i in n]
         others, rest, total = textbook.rests(f1), textbook.rests(z), sum(f1)
         own = [f1[i] * rest[i] / (z[i] * s) for i in n]
-        diagonal = [others[i] / (s * s) + own[i] * (s + z[i]) / (z[i] * s) if f1[i] != 0 else total / (s * s) for i in n]
+        diagonal = [
+            others[i] / (s * s) + own[i] * (s + z[i]) / (z[i] * s) if f1[i] != 0 else total / (s * s) for i in n
+        ]
         at_ends = [y[i] / textbook.clip(q[i], self.epsilon) for i in n if outside[i]]
         return {
             "gradient": [own[i] + others[i] / s for i in n],
