@@ -246,6 +246,7 @@ def hessian_vector_row(loss, m, u, q, c, f1, f2, vector, scale, bent, out):
         without = others if k == m else slopes - f1[k]
         own = without * r * r - over(over(f1[k] * (2.0 - u[k]) * u[k], q[k]), q[k])
         aside = slopes * r * r * (rest if k == m else whole - vector[k])
-        of_bends = over(bent[k] * u[k], q[k]) - (bends if k == m else everything - bent[k]) * r
+        beside = bends if k == m else everything - bent[k] if abs(bent[k]) < math.inf else 0.0
+        of_bends = over(bent[k] * u[k], q[k]) - beside * r
         bend = (mass_times(np.float64(vector[k]), own) + aside) + of_bends
         out[k] = mass_times(scale, bend * c[k] * c[k])
