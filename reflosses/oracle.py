@@ -373,13 +373,18 @@ def certify(loss, logits, labels, verb="value", vector=None):
     point = _Point(loss, logits, labels)
     if verb not in VERBS:
         raise ValueError(f"verb must be one of {', '.join(VERBS)}, got {verb!r}")
-    in_logits = verb in ("gradient", "hessian_diagonal", "hessian", "hessian_vector_product")
-    if in_logits and point.edge and not certify(loss, logits, labels)[0].is_finite():
+    if _has_no_slope(point, logits, labels, verb):
         return [NAN] * len(point.z) ** (2 if verb == "hessian" else 1)
     if verb == "parameter_gradient" and not point.masked and not certify(loss, logits, labels)[0].is_finite():
         return [NAN] * len(point.theta)
     arguments = ([float(x) for x in (vector if point.rows else [vector])],) if vector is not None else ()
     return _until_certain(lambda: getattr(point, verb)(*arguments), point, verb)
+
+
+def _has_no_slope(point, logits, labels, verb):
+    """Whether a derivative in the logits is asked for where the value is infinite."""
+    in_logits = verb in ("gradient", "hessian_diagonal", "hessian", "hessian_vector_product")
+    return in_logits and point.edge and not certify(point.loss, logits, labels)[0].is_finite()
 
 
 def magnitude(loss, logits, labels, verb="value", vector=None, certified=None):
@@ -398,6 +403,8 @@ def magnitude(loss, logits, labels, verb="value", vector=None, certified=None):
     if certified is not None and all(x.is_nan() for x in certified) and certified:
         return certified  # there is nothing to measure
     point = _Point(loss, logits, labels)
+    if _has_no_slope(point, logits, labels, verb):
+        return [NAN] * len(point.z) ** (2 if verb == "hessian" else 1)
     stated = "hessian_diagonal" if verb == "hessian" and not point.rows else verb
     if hasattr(loss, "magnitudes"):
         terms = _until_certain(lambda: point.magnitude(stated), point, f"magnitude of {verb}", YARDSTICK_BITS)
