@@ -55,8 +55,8 @@ def points(loss, dtype, *, seed=0, count=8):
         return groups
     made = [group._replace(logits=predicted(loss, group.logits)) for group in groups]
     shapes = dict.fromkeys(group.logits.shape[1:] for group in groups)
-    ends = [group for shape in shapes for group in _probabilities(loss, shape, dtype) if shape[:1] < (min(OTHERS),)]
-    return made + ends
+    few = [shape for shape in shapes if not shape or shape[0] < min(OTHERS)]
+    return made + [group for shape in few for group in _probabilities(loss, shape, dtype)]
 
 
 def _points(loss, dtype, random, count):
