@@ -20,6 +20,7 @@ import numpy as np
 
 import reflosses
 from reflosses import LOSSES, BiTempered, LabelSmoothing, SparseLSR, threads
+from reflosses.transfer import predicted
 
 from . import RESULTS
 from .rivals import RIVALS
@@ -57,9 +58,9 @@ def settings(loss_class):
 
 
 def inputs(loss, shape, dtype):
-    """Return logits of scale 2 and hard labels."""
+    """Return logits of scale 2, or the probabilities that they have, and hard labels."""
     random = np.random.default_rng(0)
-    logits = (2 * random.standard_normal(shape)).astype(dtype)
+    logits = predicted(loss, (2 * random.standard_normal(shape)).astype(dtype))
     if loss.targets.rows:
         return logits, random.integers(0, shape[-1], shape[0])
     return logits, (random.random(shape) < 0.5).astype(dtype)

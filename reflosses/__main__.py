@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 from . import api
-from .domain import parameters
+from .domain import REAL, parameters, predictions
 from .losses import LOSSES
 from .plots import OVER, VERBS, family
 from .spelling import find, parse, parse_values, snake, spelled
@@ -214,11 +214,13 @@ def show(name):
     for name in nested:
         click.echo(f"{name}: a loss, default {spelled(loss._field_defaults[name])}")
     click.echo(f"\nTargets\n-------\n{loss.targets.value}")
+    taken = predictions(loss())
+    click.echo(f"\nPredictions\n-----------\n{'logits' if taken == REAL else f'probabilities, in {taken}'}")
 
 
 @main.command("eval")
 @click.argument("text", metavar="LOSS")
-@click.option("--logits", required=True, help="Numbers with commas: one row, or single logits.")
+@click.option("--logits", required=True, help="Numbers with commas: one row, or single logits; or probabilities.")
 @click.option("--labels", required=True, help="A class, a row of probabilities, or a label for every logit.")
 def evaluate(text, logits, labels):
     """Print value, gradient and Hessian diagonal of LOSS, the certified digits beside them."""

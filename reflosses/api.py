@@ -11,7 +11,8 @@ loss : NamedTuple
     A loss with its parameters, such as ``SigmoidFocal(gamma=2.0, alpha=0.25)``, one of
     ``reflosses.losses`` or your own.
 logits : array_like
-    Shape (..., C) for losses of rows, any shape for losses of single logits.  float16, bfloat16
+    Shape (..., C) for losses of rows, any shape for losses of single logits.  A loss that takes
+    probabilities instead is given these, and derived in them.  float16, bfloat16
     (``ml_dtypes``), float32 and float64 keep their dtype; integers and lists become float64.
     Everything is computed in float64 and rounded once; one logit of -inf is a masked class, one of
     inf the limit, and two that differ by more than the largest float64 count as infinitely far apart.
@@ -39,7 +40,7 @@ Raises
 TypeError
     For logits or labels that are not real numbers, and for what is not a loss.
 ValueError
-    For illegal labels (with the first offending index and its value), shapes that do not match,
+    For illegal labels or probabilities (with the first offending index and its value), shapes that do not match,
     parameters out of their domain, unsuitable ``out``; before anything is computed.
 """
 
@@ -51,9 +52,9 @@ import numpy as np
 
 from . import cpu, threads
 from .arrays import NARROW, WIDE, as_logits, as_real, finish, place, rounded
-from .dispatch import Single, changes_labels, contract, core
-from .domain import Targets, is_loss, parameters
-from .labels import as_labels, as_weights
+from .dispatch import LINEAR, Single, changes_labels, contract, core
+from .domain import REAL, Interval, Targets, is_loss, parameters, predictions
+from .labels import as_labels, as_weights, check_predictions
 from .stamp import stamp
 
 __all__ = [
@@ -83,6 +84,7 @@ class _Prepared(NamedTuple):
     classes: list  # of the loss and the losses within it
     class_weight: np.ndarray | None
     contract: str
+    predictions: Interval
     least_classes: int
     rows: bool
     sparse: bool
@@ -142,6 +144,7 @@ def _prepare(loss):
         classes,
         class_weight,
         contract(double),
+        predictions(double),
         max(getattr(part, "least_classes", 1) for part in classes),
         loss.targets.rows,
         getattr(loss, "sparse", False),
@@ -196,6 +199,7 @@ class _Call:
         z, self.dtype = as_logits(logits, prepared.rows)
         self.shape = z.shape
         self.batch = z.shape[:-1] if prepared.rows else z.shape
+        check_predictions(z, prepared)
         self.labels, self.hard, absent = as_labels(labels, z, prepared, normalized)
         self.logits = z.reshape(-1, z.shape[-1]) if prepared.rows else z.reshape(-1)
         self.inputs = (logits, labels, weight, upstream)
@@ -310,7 +314,7 @@ class _Call:
     def need(self, method):
         """Refuse what the loss has no kernel for."""
         loss = core(self.prepared.double)
-        linear = method == "label_kernel" and contract(loss) == "one_against_rest"  # the kernel is the slope
+        linear = method == "label_kernel" and contract(loss) in LINEAR  # the kernel is the slope
         if not (hasattr(loss, method) or linear):
             raise TypeError(f"{type(loss).__name__} has no {method}, which this derivative needs")
 
@@ -438,6 +442,7 @@ def _remember(wanted, call, loss, logits, labels, results):
     if (
         not plain
         or len(prepared.classes) > 1  # a key of ``_plans`` does not tell the losses within
+        or prepared.predictions != REAL  # nor does a plan check them
         or not (call.hard or call.dtype == WIDE)
         or not (logits.flags.carray and labels.flags.carray)
         or not 0 < logits.size < threads.SERIAL

@@ -537,6 +537,17 @@ def build(stamp):
                     return i
         return -1 if between == 0 else -2
 
+    def first_outside(x, low, high):
+        """Return the first index of a number outside [low, high], or -1; nan passes."""
+        outside = 0
+        for i in range(x.size):
+            outside += (x[i] < low) | (x[i] > high)
+        if outside > 0:
+            for i in range(x.size):
+                if x[i] < low or x[i] > high:
+                    return i
+        return -1
+
     def first_unnormalized_row(labels, tolerance):
         """Return the first row whose sum is not 1, or -1; nan passes."""
         for i in range(labels.shape[0]):

@@ -107,6 +107,16 @@ def contract(loss):
     return getattr(kind, "contract", "classwise" if kind.targets.rows else "pointwise")
 
 
+def takes_logits(loss):
+    """Whether a loss, or the loss within it, is one of logits and not of probabilities."""
+    while changes_labels(loss):
+        loss = _inner(loss)
+    return not hasattr(_class_of(loss), "predictions")
+
+
+LINEAR = "one_against_rest", "given", "rescaled"  # contracts in which a class pays its label times the kernel
+
+
 def chosen_by(question, bodies):
     """Give a function of a loss and more another body for each answer about the loss that is named."""
     bodies = {answer: getattr(body, "py_func", body) for answer, body in bodies.items()}
@@ -193,6 +203,16 @@ def one_against_rest_parameters(self, x, low, n):
     return self.parameter_kernel(x, low, n)
 
 
+def of_probability(self, u, q, c):
+    """Return (φ, φ', φ'') of what a label pays, as a function of u = log q."""
+    return self.kernel(u, q, c)
+
+
+def of_probability_parameters(self, u, q, c):
+    """Return ∂φ/∂θ for every real parameter θ, in order."""
+    return self.parameter_kernel(u, q, c)
+
+
 def tempered(self, log_p, low, q, c, y):
     """Return (F, F', F'') of what one class pays, as a function of u = log_t p."""
     return self.kernel(log_p, low, q, c, y)
@@ -213,6 +233,7 @@ SIGNATURES = {  # Numba takes the names from the signature
     "z, y, low": lambda kernel: lambda self, z, y, low: kernel(bare(self), z, y, low),
     "u, q, c, y, n": lambda kernel: lambda self, u, q, c, y, n: kernel(bare(self), u, q, c, y, n),
     "log_p, low, q, c, y": lambda kernel: lambda self, log_p, low, q, c, y: kernel(bare(self), log_p, low, q, c, y),
+    "u, q, c": lambda kernel: lambda self, u, q, c: kernel(bare(self), u, q, c),
     "x, low, n": lambda kernel: lambda self, x, low, n: kernel(bare(self), x, low, n),
     "y, low, n, positive": lambda kernel: lambda self, y, low, n, positive: kernel(bare(self), y, low, n, positive),
 }
@@ -244,6 +265,8 @@ _open(classwise_label, "label_kernel")
 _open(classwise_parameters, "parameter_kernel")
 _open(one_against_rest, "kernel")
 _open(one_against_rest_parameters, "parameter_kernel")
+_open(of_probability, "kernel")
+_open(of_probability_parameters, "parameter_kernel")
 _open(tempered, "kernel")
 _open(tempered_label, "label_kernel")
 _open(tempered_parameters, "parameter_kernel")

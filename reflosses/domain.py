@@ -1,4 +1,4 @@
-"""What is legal, as data: intervals for parameters, kinds of targets for labels.
+"""What is legal, as data: intervals for parameters and predictions, kinds of targets for labels.
 
 Validation, test points, documentation and the command line all read these; none repeats them.
 """
@@ -22,14 +22,16 @@ class Interval(NamedTuple):
         return above and below
 
     def __str__(self):
-        low, high = ("∞" if abs(end) == math.inf else f"{end:g}" for end in self[:2])
+        low, high = (f"{end:g}".replace("inf", "∞") for end in self[:2])
         return f"{'(' if self.low_open else '['}{low}, {high}{')' if self.high_open else ']'}"
 
 
+REAL = Interval(-math.inf, math.inf)  # logits, infinite ones included
 NONNEGATIVE = Interval(0.0, math.inf, high_open=True)
 POSITIVE = Interval(0.0, math.inf, low_open=True, high_open=True)
 UNIT = Interval(0.0, 1.0)
 BELOW_ONE = Interval(0.0, 1.0, high_open=True)
+UP_TO_HALF = Interval(0.0, 0.5)
 
 
 class Targets(Enum):
@@ -60,6 +62,12 @@ PER_CLASS = "per class"
 def is_loss(x):
     """Whether x is a loss: a NamedTuple with a kernel, or one that changes the labels of another loss."""
     return isinstance(x, tuple) and hasattr(x, "_fields") and (hasattr(x, "kernel") or hasattr(x, "relabel"))
+
+
+def predictions(loss):
+    """Return where the predictions of a loss, or of the loss within it, lie: unless it says so, they are logits."""
+    inner = [field for field in loss if is_loss(field)]
+    return predictions(inner[0]) if inner else getattr(loss, "predictions", REAL)
 
 
 def identity(loss):

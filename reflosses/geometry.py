@@ -2,15 +2,17 @@
 
 Drivers call these six functions of a row, and each loss is answered by the module of its contract:
 ``rows`` for functions of u = log p under softmax, ``one_against_rest`` for functions of the log-odds,
-``tempered`` for functions of u = log_t p under the tempered softmax.  Between ``open_row`` and the
+``tempered`` for functions of u = log_t p under the tempered softmax, ``probabilities`` for functions of
+log p where p is given, or made of what is given by a division.  Between ``open_row`` and the
 rest the arrays u, q and c hold what the contract's kernel is asked with.
 """
 
 import math
 
 from . import one_against_rest as rest
-from . import rows, tempered
+from . import probabilities, rows, tempered
 from .dispatch import (
+    LINEAR,
     bare,
     by_change_of_labels,
     by_contract,
@@ -21,11 +23,14 @@ from .dispatch import (
     classwise_parameters,
     core,
     counts_positive,
+    of_probability,
+    of_probability_parameters,
     one_against_rest,
     one_against_rest_parameters,
     pointwise_label,
     relabel,
     relabelled,
+    takes_logits,
     tempered_label,
     tempered_parameters,
     within,
@@ -37,13 +42,36 @@ from .special import inline, mass_times, product
 # ---- one class ----------------------------------------------------------------------------
 
 
-def _terms_against_rest(loss, u, q, c, y, n):
-    value, slope, bend = one_against_rest(core(loss), u, c, n)
+@by_contract(
+    given=lambda loss, u, q, c, n: of_probability(core(loss), u, q, 1.0 - q),
+    rescaled=lambda loss, u, q, c, n: of_probability(core(loss), u, q, tempered.complement(loss, u, 0.0, q)),
+)
+def per_label(loss, u, q, c, n):
+    """Return what a whole label of a class pays, and its two derivatives, where a part of it pays that part."""
+    return one_against_rest(core(loss), u, c, n)
+
+
+@by_contract(
+    given=lambda loss, u, q, c, n: of_probability_parameters(core(loss), u, q, 1.0 - q),
+    rescaled=lambda loss, u, q, c, n: of_probability_parameters(core(loss), u, q, tempered.complement(loss, u, 0.0, q)),
+)
+def parameters_per_label(loss, u, q, c, n):
+    """Return the derivatives of what a whole label of a class pays in the parameters."""
+    return one_against_rest_parameters(core(loss), u, c, n)
+
+
+def linear(body):
+    """Return the bodies, for ``by_contract``, of what every label pays a part of."""
+    return dict.fromkeys(LINEAR, body)
+
+
+def _terms_of_label(loss, u, q, c, y, n):
+    value, slope, bend = per_label(loss, u, q, c, n)
     return mass_times(y, value), mass_times(y, slope), mass_times(y, bend)
 
 
-def _exact_terms_against_rest(loss, w, u, q, c, y, n):
-    value, slope, bend = one_against_rest(core(loss), u, c, n)
+def _exact_terms_of_label(loss, w, u, q, c, y, n):
+    value, slope, bend = per_label(loss, u, q, c, n)
     mass, mass_low = product(w, y)
     value = value if mass != 0.0 else 0.0
     paid, error = product(mass, value)
@@ -55,13 +83,13 @@ def _tempered_terms(loss, u, q, c, y, n):
     return tempered_kernel(core(loss), u, c, q, tempered.complement(loss, u, c, q), y)
 
 
-@by_contract(one_against_rest=_terms_against_rest, tempered=_tempered_terms)
+@by_contract(**linear(_terms_of_label), tempered=_tempered_terms)
 def terms(loss, u, q, c, y, n):
     """Return what a class with the changed label y pays, and its two derivatives."""
     return classwise(core(loss), u, q, c, y, n)
 
 
-@by_contract(one_against_rest=_exact_terms_against_rest)
+@by_contract(**linear(_exact_terms_of_label))
 def weighted_terms(loss, w, u, q, c, y, n):
     """Return what a class with the weight w pays, with the rounding error that is known of it, and its derivatives."""
     value, slope, bend = terms(loss, u, q, c, y, n)
@@ -73,7 +101,7 @@ def _tempered_label_slope(loss, u, q, c, y, n):
 
 
 @by_contract(
-    one_against_rest=lambda loss, u, q, c, y, n: one_against_rest(core(loss), u, c, n)[0],
+    **linear(lambda loss, u, q, c, y, n: per_label(loss, u, q, c, n)[0]),
     tempered=_tempered_label_slope,
 )
 def label_slope(loss, u, q, c, y, n):
@@ -86,7 +114,7 @@ def _tempered_parameter_slopes(loss, u, q, c, y, n):
 
 
 @by_contract(
-    one_against_rest=lambda loss, u, q, c, y, n: (one_against_rest_parameters(core(loss), u, c, n), y),
+    **linear(lambda loss, u, q, c, y, n: (parameters_per_label(loss, u, q, c, n), y)),
     tempered=_tempered_parameter_slopes,
 )
 def parameter_slopes(loss, u, q, c, y, n):
@@ -105,7 +133,11 @@ def slopes_of_changes(loss, u, q, c, y, n, positive):
     return ()
 
 
-@inline
+def _label_slope_at(loss, p, y):
+    return pointwise_label(core(loss), p, *label_of_logit(loss, y)), 1.0
+
+
+@chosen_by(takes_logits, {False: _label_slope_at})
 def pointwise_label_slope(loss, z, y):
     """Return the derivative of a logit's loss in its changed label, and what multiplies it.
 
@@ -186,7 +218,12 @@ def _open_tempered_row(loss, z, u, q, c):
     return tempered.open_row(loss, bare(core(loss)).t2, z, u, q, c)
 
 
-@by_contract(one_against_rest=rest.open_row, tempered=_open_tempered_row)
+@by_contract(
+    one_against_rest=rest.open_row,
+    tempered=_open_tempered_row,
+    given=probabilities.open_given_row,
+    rescaled=probabilities.open_row,
+)
 def open_row(loss, z, u, q, c):
     """Fill what the kernels are asked with; return the largest class, or -1 for a row of nan."""
     return rows.softmax_row(loss, z, u, q, c)
@@ -196,7 +233,12 @@ def _close_tempered_terms(loss, m, u, q, c, f1, f2):
     tempered.close_terms(loss, bare(core(loss)).t2, m, u, q, c, f1, f2)
 
 
-@by_contract(one_against_rest=rest.close_terms, tempered=_close_tempered_terms)
+@by_contract(
+    one_against_rest=rest.close_terms,
+    tempered=_close_tempered_terms,
+    given=probabilities.close_given_terms,
+    rescaled=probabilities.close_terms,
+)
 def close_terms(loss, m, u, q, c, f1, f2):
     """Leave in u, q, c, f1 and f2 what the derivatives of the row are made of."""
     return None
@@ -241,25 +283,41 @@ def shared_slope(loss, class_weight, labels, row, positive, u, q, c):
     return 0.0
 
 
-@by_contract(one_against_rest=rest.gradient_row)
+@by_contract(
+    one_against_rest=rest.gradient_row,
+    given=probabilities.given_gradient_row,
+    rescaled=probabilities.gradient_row,
+)
 def gradient_row(loss, m, u, q, c, f1, scale, out):
     """Fill scale · ∇ℓ."""
     rows.gradient_row(loss, m, u, q, c, f1, scale, out)
 
 
-@by_contract(one_against_rest=rest.hessian_diagonal_row)
+@by_contract(
+    one_against_rest=rest.hessian_diagonal_row,
+    given=probabilities.given_hessian_diagonal_row,
+    rescaled=probabilities.hessian_diagonal_row,
+)
 def hessian_diagonal_row(loss, m, u, q, c, f1, f2, scale, out):
     """Fill scale · diag ∇²ℓ."""
     rows.hessian_diagonal_row(loss, m, u, q, c, f1, f2, scale, out)
 
 
-@by_contract(one_against_rest=rest.hessian_row)
+@by_contract(
+    one_against_rest=rest.hessian_row,
+    given=probabilities.given_hessian_row,
+    rescaled=probabilities.hessian_row,
+)
 def hessian_row(loss, m, u, q, c, f1, f2, scale, diagonal, out):
     """Fill scale · ∇²ℓ."""
     rows.hessian_row(loss, m, u, q, c, f1, f2, scale, diagonal, out)
 
 
-@by_contract(one_against_rest=rest.hessian_vector_row)
+@by_contract(
+    one_against_rest=rest.hessian_vector_row,
+    given=probabilities.given_hessian_vector_row,
+    rescaled=probabilities.hessian_vector_row,
+)
 def hessian_vector_row(loss, m, u, q, c, f1, f2, vector, scale, centered, out):
     """Fill scale · ∇²ℓ v."""
     rows.hessian_vector_row(loss, m, u, q, c, f1, f2, vector, scale, centered, out)

@@ -1,4 +1,4 @@
-"""Labels and weights: what is legal, found before anything is computed."""
+"""Predictions, labels and weights: what is legal, found before anything is computed."""
 
 import math
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from . import threads
 from .arrays import WIDE, as_real
+from .domain import REAL
 
 
 def as_weights(x, name, shape):
@@ -22,12 +23,23 @@ def _at(name, index, shape):
 
 
 def _answer(check, *arguments):
-    """Run a label check, over all threads for large arrays: an illegal index, else -1 or -2."""
+    """Run a check, over all threads for large arrays: an illegal index, else -1 or -2."""
     labels = arguments[0]
     found = threads.run(lambda x: check(x, *arguments[1:]), (), (labels,), labels.size)
     if len(found) == 1 or max(found) < 0:
         return min(found)
     return check(*arguments)
+
+
+def check_predictions(z, prepared):
+    """Refuse predictions outside of the interval in which a loss takes them; nan passes."""
+    legal = prepared.predictions
+    if legal == REAL:
+        return
+    high = math.nextafter(legal.high, -math.inf) if legal.high_open else legal.high
+    index = _answer(prepared.drivers.first_outside, z.reshape(-1), legal.low, high)
+    if index >= 0:
+        raise ValueError(f"{_at('logits', index, z.shape)} = {z.reshape(-1)[index]} must be in {legal}")
 
 
 def as_labels(labels, z, prepared, normalized):

@@ -11,7 +11,7 @@ more until every result is certain to 100 bits.
 
 A logit of -inf is a masked class.  Its probability is an exact zero and its logarithm -inf, and
 the label mass 0 that meets them is an exact zero too: a zero that is *given*, as opposed to one
-that is approached, absorbs whatever it multiplies.
+that is approached, absorbs whatever it multiplies.  The same holds for a probability of 0.
 """
 
 from math import inf, isfinite, isnan, ldexp
@@ -267,6 +267,7 @@ class _Point:
         self.y = [float(x) for x in labels] if self.rows else [float(labels)]
         self.theta = _parameters(loss)
         self.masked = -inf in self.z
+        self.edge = any(x in (-inf, 0, 1) for x in self.z)  # a masked class, or a probability, may cost infinity
         if any(isnan(x) or x == inf or (x == -inf and not self.rows) for x in self.z):
             raise ValueError(f"no certified answer for the logits {self.z}")
         if not all(map(isfinite, self.y)) or self.rows and len(self.y) != len(self.z):
@@ -359,7 +360,8 @@ def certify(loss, logits, labels, verb="value", vector=None):
     list of arb
         Flat, the Hessian row by row.  What is certainly below 2^-1300 in magnitude is an exact 0.
         A masked class without label mass has the derivatives 0 and the label gradient +inf; with
-        mass the value is +inf, and derivatives in the logits are nan: there are none.
+        mass the value is +inf, and derivatives in the logits are nan: there are none.  The same holds
+        for probabilities.
 
     Raises
     ------
@@ -371,13 +373,18 @@ def certify(loss, logits, labels, verb="value", vector=None):
     point = _Point(loss, logits, labels)
     if verb not in VERBS:
         raise ValueError(f"verb must be one of {', '.join(VERBS)}, got {verb!r}")
-    in_logits = verb in ("gradient", "hessian_diagonal", "hessian", "hessian_vector_product")
-    if in_logits and point.masked and not certify(loss, logits, labels)[0].is_finite():
+    if _has_no_slope(point, logits, labels, verb):
         return [NAN] * len(point.z) ** (2 if verb == "hessian" else 1)
     if verb == "parameter_gradient" and not point.masked and not certify(loss, logits, labels)[0].is_finite():
         return [NAN] * len(point.theta)
     arguments = ([float(x) for x in (vector if point.rows else [vector])],) if vector is not None else ()
     return _until_certain(lambda: getattr(point, verb)(*arguments), point, verb)
+
+
+def _has_no_slope(point, logits, labels, verb):
+    """Whether a derivative in the logits is asked for where the value is infinite."""
+    in_logits = verb in ("gradient", "hessian_diagonal", "hessian", "hessian_vector_product")
+    return in_logits and point.edge and not certify(point.loss, logits, labels)[0].is_finite()
 
 
 def magnitude(loss, logits, labels, verb="value", vector=None, certified=None):
@@ -396,6 +403,8 @@ def magnitude(loss, logits, labels, verb="value", vector=None, certified=None):
     if certified is not None and all(x.is_nan() for x in certified) and certified:
         return certified  # there is nothing to measure
     point = _Point(loss, logits, labels)
+    if _has_no_slope(point, logits, labels, verb):
+        return [NAN] * len(point.z) ** (2 if verb == "hessian" else 1)
     stated = "hessian_diagonal" if verb == "hessian" and not point.rows else verb
     if hasattr(loss, "magnitudes"):
         terms = _until_certain(lambda: point.magnitude(stated), point, f"magnitude of {verb}", YARDSTICK_BITS)

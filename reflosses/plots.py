@@ -1,5 +1,6 @@
 """Curves of losses and of their derivatives; needs matplotlib, and keeps clear of pyplot and its state.
 
+A loss of probabilities is drawn at those that the logits have, and derived in them.
 A loss of single logits is drawn for y = 1 and for y = 0.  In a loss of rows one class varies among
 others that are equal to each other, and the label is that class (target) or another one (non-target).
 """
@@ -8,9 +9,9 @@ import numpy as np
 
 from . import api
 from .dispatch import core
-from .domain import is_loss, parameters
+from .domain import REAL, is_loss, parameters, predictions
 from .spelling import snake, spelled, spelled_value
-from .transfer import log_t
+from .transfer import log_t, predicted
 
 __all__ = ["axes_of_figure", "curve", "draw", "family", "plot"]
 
@@ -124,7 +125,8 @@ def curve(loss, what="value", *, over="logit", target=True, classes=None):
     ----------
     loss : NamedTuple
     what : {"value", "gradient", "hessian"}
-        Derivatives are those in the logit that varies, whatever they are drawn over.
+        Derivatives are those in the logit that varies, whatever they are drawn over; those of a loss
+        of probabilities are in the probability.
     over : {"logit", "probability"}
     target : bool
         Whether the label is 1, or the class that varies.
@@ -154,10 +156,10 @@ def curve(loss, what="value", *, over="logit", target=True, classes=None):
     n = _classes(loss, classes)
     x, z = _abscissae(loss, over, n)
     if not loss.targets.rows:
-        return x, VERBS[what](loss, z, np.full(z.shape, float(target)))
+        return x, VERBS[what](loss, predicted(loss, z), np.full(z.shape, float(target)))
     logits = np.zeros((len(z), n))
     logits[:, 0] = z
-    result = VERBS[what](loss, logits, np.full(len(z), 0 if target else 1))
+    result = VERBS[what](loss, predicted(loss, logits), np.full(len(z), 0 if target else 1))
     return x, result if what == "value" else result[:, 0]
 
 
@@ -240,7 +242,7 @@ def plot(losses, what="value", *, over="logit", classes=None):
     losses = [losses] if is_loss(losses) else list(losses)
     for loss in losses:
         api.prepare(loss)  # refuses illegal parameters
-    rows = {loss.targets.rows for loss in losses}
+    rows, places = {loss.targets.rows for loss in losses}, {predictions(loss) == REAL for loss in losses}
     if len(rows) != 1:
         raise ValueError("a figure takes losses of single logits or losses of rows, and at least one")
     whats = [what] if isinstance(what, str) else list(what)
@@ -248,7 +250,7 @@ def plot(losses, what="value", *, over="logit", classes=None):
     for row, verb in zip(panels, whats, strict=True):
         for axes, target in zip(row, (True, False), strict=True):
             draw(axes, losses, verb, over=over, target=target, classes=classes)
-        row[0].set_ylabel(SYMBOLS[verb])
+        row[0].set_ylabel(SYMBOLS[verb] if places == {True} else SYMBOLS[verb].replace("z", "p"))
     titles, place = ("y = 1", "y = 0"), ""
     if rows.pop():
         n = {_classes(loss, classes) for loss in losses}

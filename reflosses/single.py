@@ -141,11 +141,11 @@ def softplus_tail(x):
 
 @inline
 def log_parts(x, low):
-    """Return (log(x), 0), x > 0."""
+    """Return (log(x + low), 0), x > 0; only next to 1 does a float32's worth of digits see ``low``."""
     tiny = x < 2.0**-960
     x = x * (2.0**120 if tiny else 1.0)
     k = (float_to_bits(x) - SQRT_HALF_BITS) >> 52
-    f = bits_to_float(float_to_bits(x) - (k << 52)) - 1.0
+    f = (bits_to_float(float_to_bits(x) - (k << 52)) - 1.0) + (low if k == 0 else 0.0)
     q = f / fma(0.5, f, 1.0)
     s = 0.5 * q
     w = s * s

@@ -167,6 +167,12 @@ def mass_times(mass, x):
     return 0.0 if mass == 0.0 else mass * x
 
 
+@inline
+def over(x, p):
+    """Return x/p where nothing is nothing: 0/0 = 0."""
+    return 0.0 if x == 0.0 else x / p
+
+
 # ---- exponential --------------------------------------------------------------------------
 
 

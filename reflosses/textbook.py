@@ -92,6 +92,22 @@ def softmax(z):
     return [x / total for x in e]
 
 
+def shares(x):
+    """Return x_i / Σ_k x_k for every i."""
+    total = sum(x)
+    return [x_i / total for x_i in x]
+
+
+def clip(p, end):
+    """Return p, brought into [end, 1 - end]; 1 - p is exact where the upper end asks for it, 1 - end is not."""
+    return end if p < end else 1 - end if 1 - p < end else p
+
+
+def ends_of_clip(p, end):
+    """Return how far p is from the two ends of a clip, relative to them; nothing if there is no clip."""
+    return [abs(p - end) / end, abs(1 - p - end) / end] if end > 0 else []
+
+
 def rests(x):
     """Return Σ_{k≠i} x_k for every i, without a subtraction."""
     before, after = [0], [0]

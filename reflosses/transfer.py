@@ -16,7 +16,7 @@ from . import cpu, threads
 from .arrays import as_logits, as_real, finish, place
 from .dispatch import Single
 from .divergence import expm1_over, integral_of_moment
-from .domain import NONNEGATIVE, POSITIVE
+from .domain import NONNEGATIVE, POSITIVE, REAL, predictions
 from .special import expit, inline, log_expit, log_parts, log_tempered, mass_times, power, two_sum
 from .stamp import stamp
 from .tempered import pair, stretch
@@ -365,3 +365,17 @@ def tempered_normalization(logits, t):
     np.float64(0.6931471805599453)
     """
     return tempered_softmax.normalization(logits, t)
+
+
+def predicted(loss, logits):
+    """Return what a model with these logits hands to a loss: the logits, or their probabilities in the same dtype.
+
+    Examples
+    --------
+    >>> from reflosses import BinaryProbabilityCrossEntropy, CrossEntropy
+    >>> predicted(CrossEntropy(), [0.0, 0.0]), predicted(BinaryProbabilityCrossEntropy(), [0.0, 0.0])
+    ([0.0, 0.0], array([0.5, 0.5]))
+    """
+    if predictions(loss) == REAL:
+        return logits
+    return softmax(logits) if loss.targets.rows else sigmoid(logits)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 import reflosses
 from reflosses.audit.points import GAPS
-from reflosses.domain import Targets, is_loss, parameters
+from reflosses.domain import REAL, Targets, is_loss, parameters, predictions
 from reflosses.losses import LOSSES
+from reflosses.transfer import predicted
 
 DTYPES = np.float64, np.float32, np.float16, ml_dtypes.bfloat16
 ALL = [loss(*setting) for loss in LOSSES for setting in loss.settings]  # every loss at every setting
@@ -79,13 +80,14 @@ def rebuilt(loss, numbers):
 
 
 def sample(loss, rows=4, kind=0, dtype=np.float64, scale=3.0, seed=0):
-    """Return random logits and labels: ``rows`` of them, for losses of rows and of single logits.
+    """Return random logits, or the probabilities that they have, and labels: rows of them, or single ones.
 
     ``kind`` 0 means classes, or 0 and 1; ``kind`` 1 probabilities, where the loss takes them.
     """
     random = np.random.default_rng(seed)
     n = classes_of(loss)
     logits = (scale * random.standard_normal((rows, n) if loss.targets.rows else rows)).astype(dtype)
+    logits = predicted(loss, logits)
     if loss.targets.rows:
         return logits, random.dirichlet(np.ones(n), rows) if kind else random.integers(0, n, rows)
     return logits, random.random(rows) if kind else random.integers(0, 2, rows).astype(np.float64)
@@ -222,9 +224,37 @@ def logits_of(dtype):
     return drawn.map(lambda z: float(np.clip(z, -bound, bound).astype(dtype)))
 
 
+def holes(loss):
+    """Return the predictions of a loss that are no ordinary numbers: infinite logits, or certain probabilities."""
+    return (np.inf, -np.inf) if takes_logits(loss) else (0.0, 1.0)
+
+
+def takes_logits(loss):
+    """Whether a loss is one of logits, not of probabilities."""
+    return predictions(loss) == REAL
+
+
 @st.composite
 def inputs(draw, loss, dtype, classes=3):
-    """Draw logits and labels, one row or one logit of them, as arrays with a leading axis of 1."""
+    """Draw predictions and labels, one row or one of them, as arrays with a leading axis of 1."""
+    logits, labels = draw(inputs_of_logits(loss, dtype, classes))
+    if takes_logits(loss):
+        return logits, labels
+    p = predicted(loss, logits)
+    if predictions(loss).high > 1:
+        factor = draw(st.sampled_from([1.0, 3.0, 1e4, float(ml_dtypes.finfo(dtype).max)]) | st.floats(1e-3, 1e3))
+        p = (p.astype(np.float64) * factor).astype(dtype)
+        return p, labels
+    ends = st.sampled_from([0.0, 1.0, 0.5, 1e-7, 1 - 1e-7]) | st.floats(0, 1)
+    chosen = draw(st.lists(st.none() | ends, min_size=p.size, max_size=p.size))
+    return np.where([x is None for x in chosen], p.ravel(), np.array(chosen, float)).reshape(p.shape).astype(
+        dtype
+    ), labels
+
+
+@st.composite
+def inputs_of_logits(draw, loss, dtype, classes):
+    """Draw logits and labels in the same way."""
     if not loss.targets.rows:
         label = st.sampled_from([0.0, 1.0])
         label = label | st.floats(0, 1) if loss.targets is Targets.PROBABILITY else label

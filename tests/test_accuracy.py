@@ -12,6 +12,7 @@ from strategies import CASES, DTYPES, inputs, losses, paste
 
 import reflosses
 from reflosses import Targets, textbook
+from reflosses.domain import NONNEGATIVE, UNIT
 from reflosses.losses import LOSSES
 from reflosses.special import mass_times
 
@@ -92,10 +93,67 @@ class RowFocal(NamedTuple):
         return ()
 
 
+class SquaredLog(NamedTuple):
+    """Σ y (log p)² of probabilities as given: the same for their contract."""
+
+    targets = Targets.CLASSES
+    predictions = UNIT
+    contract = "given"
+
+    def textbook(self, z, y):
+        return sum(y_i * textbook.log(p_i) * textbook.log(p_i) for y_i, p_i in zip(y, z, strict=True))
+
+    def kernel(self, u, q, c):
+        return u * u, 2.0 * u, 2.0
+
+    def parameter_kernel(self, u, q, c):
+        return ()
+
+
+class SquaredLogOfShare(NamedTuple):
+    """Σ y (log q)² of shares q = p/Σp."""
+
+    targets = Targets.CLASSES
+    predictions = NONNEGATIVE
+    contract = "rescaled"
+
+    def textbook(self, z, y):
+        return sum(y_i * textbook.log(q_i) * textbook.log(q_i) for y_i, q_i in zip(y, textbook.shares(z), strict=True))
+
+    def magnitudes(self, z, y):
+        n, s, rest = range(len(z)), sum(z), textbook.rests(z)
+        f1 = [-2 * y_i * textbook.log(q_i) for y_i, q_i in zip(y, textbook.shares(z), strict=True)]
+        slopes, bends = textbook.rests(f1), textbook.rests([2 * y_i for y_i in y])
+        own, bent = ([f[i] * rest[i] / (z[i] * s) for i in n] for f in (f1, [2 * y_i for y_i in y]))
+        diagonal = [
+            (slopes[i] + bends[i]) / (s * s) + (bent[i] * rest[i] + own[i] * (s + z[i])) / (z[i] * s)
+            if y[i] != 0
+            else (slopes[i] + bends[i]) / (s * s)
+            for i in n
+        ]
+
+        def entry(i, j):
+            return (sum(f1) + bends[i] - 2 * y[j]) / (s * s) + (bent[i] + bent[j]) / s
+
+        return {
+            "gradient": [own[i] + slopes[i] / s for i in n],
+            "hessian_diagonal": diagonal,
+            "hessian": [diagonal[i] if i == j else entry(i, j) for i in n for j in n],
+        }
+
+    def kernel(self, u, q, c):
+        return u * u, 2.0 * u, 2.0
+
+    def parameter_kernel(self, u, q, c):
+        return ()
+
+
 @pytest.mark.parametrize("dtype", DTYPES[:2], ids=lambda dtype: dtype.__name__)
-def test_a_loss_with_curvature(dtype):
-    groups = [(z, y) for z, y in groups_of(RowFocal(), dtype) if z.shape[1] <= 10 and (z > -np.inf).all()]
-    found = measure(RowFocal(), groups, verbs_of(dtype))
+@pytest.mark.parametrize("loss", [RowFocal(), SquaredLog(), SquaredLogOfShare()], ids=lambda loss: type(loss).__name__)
+def test_a_loss_with_curvature(loss, dtype):
+    groups = [(z, y) for z, y in groups_of(loss, dtype) if z.shape[1] <= 10 and (z > -np.inf).all()]
+    groups = [(z, y) for z, y in groups if not ((y > 0) & (y < 1e-300)).any()]  # whose products have no digits
+    found = measure(loss, groups, verbs_of(dtype))
     limit = 8 if dtype is np.float64 else allowed("gradient", dtype)
-    wrong = [(verb, worst.error, paste(RowFocal(), *worst[2:4], verb)) for verb, worst in found.items()]
+    wrong = [(verb, worst.error, paste(loss, *worst[2:4], verb)) for verb, worst in found.items()]
     assert not [line for line in wrong if not line[1] <= limit]

@@ -201,7 +201,8 @@ def test_loops_are_packed_arithmetic(loss, dtype):
     kernel = loss if dtype is np.float64 or contract(loss) == "tempered" else Single(loss)
     if loss.targets.rows:
         names = ["rows", *(["hard_pairs", "hard_rows"] if getattr(loss, "sparse", False) else [])]
-        names = ["hard_tempered_rows"] if contract(loss) == "tempered" else ["short_rows", *names]
+        names += ["short_rows"] if contract(loss) == "classwise" else []
+        names = ["hard_tempered_rows"] if contract(loss) == "tempered" else names
         shared = (kernel, None, 1.0)
     else:
         names, shared, labels = ["pointwise"], (kernel, 1.0), labels.astype(dtype)

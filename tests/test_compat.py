@@ -11,7 +11,15 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from reflosses import CrossEntropy, LabelSmoothing, value
+from reflosses import (
+    BinaryLabelSmoothing,
+    BinaryProbabilityCrossEntropy,
+    CrossEntropy,
+    LabelSmoothing,
+    RescaledProbabilityCrossEntropy,
+    gradient,
+    value,
+)
 from reflosses.arrays import rounded
 from reflosses.compat import fastai, google, incendio, keras, sparse_lsr, tensorflow, torch
 
@@ -639,3 +647,22 @@ def test_smoothing_of_torch_is_the_librarys():
 
 def test_the_page_of_disagreements_is_current():
     assert conventions.table() in conventions.PAGE.read_text(encoding="utf-8")
+
+
+# Probabilities: Keras's formulas are losses of the library -----------------------------------------
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("variant, added", [("keras3", 0.0), ("tf2.1", 1e-7)])
+def test_keras_of_probabilities_is_a_loss_of_the_library(variant, added, smoothing):
+    options = {"label_smoothing": smoothing, "variant": variant}
+    rows = np.vstack([P, [[0.0, 2.0, 0.0], [1.0, 0.0, 0.25]]])
+    soft = np.vstack([SOFT, np.eye(3)[:2]])
+    loss = LabelSmoothing(RescaledProbabilityCrossEntropy(1e-7), smoothing)
+    for door, verb in (keras.categorical_crossentropy, value), (keras.categorical_crossentropy.gradient, gradient):
+        np.testing.assert_allclose(door(soft, rows, **options), verb(loss, rows, soft), rtol=2e-9, atol=1e-15)
+    single, labels = np.append(P.ravel(), [0.0, 1.0, 0.0, 1.0]), np.append(SOFT.ravel(), [0.0, 0.0, 1.0, 1.0])
+    loss = BinaryLabelSmoothing(BinaryProbabilityCrossEntropy(1e-7, added), smoothing)
+    for door, verb in (keras.binary_crossentropy, value), (keras.binary_crossentropy.gradient, gradient):
+        found = door(labels[:, None], single[:, None], **options).ravel()
+        np.testing.assert_allclose(found, verb(loss, single, labels), rtol=2e-9, atol=1e-15)

@@ -20,29 +20,37 @@ from strategies import (
     classes_of,
     corners,
     each_kind,
+    holes,
     layouts,
     paste,
     same,
     sample,
+    takes_logits,
     weights_like,
 )
 
 from reflosses import (
+    BinaryProbabilityCrossEntropy,
     CrossEntropy,
     LabelSmoothing,
     OtherClassesSmoothing,
+    ProbabilityCrossEntropy,
+    RescaledProbabilityCrossEntropy,
     SparseLSR,
     hessian_vector_product,
     value,
     value_and_gradient,
 )
-from reflosses.domain import Targets, is_loss, parameters
+from reflosses.domain import Targets, is_loss, parameters, predictions
 from reflosses.losses import LOSSES
 from reflosses.oracle import certify
+from reflosses.transfer import predicted
 
 INF, NAN = math.inf, math.nan
 ROWS = [loss for loss in USUAL if loss.targets.rows]
 SINGLE = [loss for loss in USUAL if not loss.targets.rows]
+OF_LOGITS = [loss for loss in ALL if takes_logits(loss)]
+OF_PROBABILITIES = [loss for loss in ALL if not takes_logits(loss)]
 
 each_loss = pytest.mark.parametrize("loss", USUAL, ids=repr)
 each_verb = pytest.mark.parametrize("verb", OWN)
@@ -74,7 +82,7 @@ def test_a_row_that_has_no_answer_is_nan_and_no_other_row_changes(loss, kind, ve
     logits, labels = sample(loss, kind=kind)
     clean = run(verb, loss, logits, labels)
     logits[1] = hole
-    if not loss.targets.rows and math.isinf(hole):
+    if math.isinf(hole) and not (loss.targets.rows and takes_logits(loss)):
         return
     result = run(verb, loss, logits, labels)
     for i in (0, 2, 3):
@@ -98,7 +106,7 @@ def test_one_nan_is_enough(loss, kind, verb):
 
 @pytest.mark.parametrize("loss", [corner for loss in LOSSES for corner in corners(loss)], ids=repr)
 def test_at_the_ends_of_the_parameters_domains(loss):
-    logits, labels = sample(loss, rows=6, scale=20.0)
+    logits, labels = sample(loss, rows=6, scale=20.0 if takes_logits(loss) else 5.0)  # none of them rounds to 1
     for verb in OWN:
         assert all(np.isfinite(array).all() for array in arrays(run(verb, loss, logits, labels))), verb
     logits[(1, 0) if logits.ndim == 2 else 1] = NAN
@@ -107,7 +115,7 @@ def test_at_the_ends_of_the_parameters_domains(loss):
 
 
 @each_verb
-@pytest.mark.parametrize("loss, kind", each_kind(ROWS), ids=str)
+@pytest.mark.parametrize("loss, kind", each_kind([loss for loss in ROWS if takes_logits(loss)]), ids=str)
 def test_an_infinite_logit_is_the_limit(loss, kind, verb):
     logits, labels = sample(loss, kind=kind)
     for k in range(logits.shape[1]):
@@ -119,7 +127,7 @@ def test_an_infinite_logit_is_the_limit(loss, kind, verb):
 
 
 @each_verb
-@pytest.mark.parametrize("loss", [loss for loss in ALL if not loss.targets.rows], ids=repr)
+@pytest.mark.parametrize("loss", [loss for loss in OF_LOGITS if not loss.targets.rows], ids=repr)
 def test_an_infinite_single_logit_is_the_limit(loss, verb):
     labels = np.array([0.0, 1.0])
     for sign in 1, -1:
@@ -137,7 +145,7 @@ def agree_with_limit(verb, result, far, line):
         assert np.allclose(at_infinity, limit, rtol=0, atol=1e-70, equal_nan=True), line
 
 
-@pytest.mark.parametrize("loss, kind", each_kind(ROWS), ids=str)
+@pytest.mark.parametrize("loss, kind", each_kind([loss for loss in ROWS if takes_logits(loss)]), ids=str)
 def test_two_infinite_logits_have_no_answer(loss, kind):
     logits, labels = sample(loss, kind=kind)
     logits[2, :2] = INF
@@ -149,29 +157,91 @@ def test_two_infinite_logits_have_no_answer(loss, kind):
 @pytest.mark.parametrize("loss", [loss for loss in ALL if loss.targets.rows], ids=repr)
 @pytest.mark.parametrize("labels", [0, [0.25, 0.0, 0.75]], ids=["class", "probabilities"])
 def test_a_masked_class_without_mass_is_absent(loss, labels):
-    logits = [1.0, -INF, 2.0]
+    logits = predicted(loss, [1.0, -INF, 2.0])
     [expected] = (float(x) for x in certify(loss, logits, labels))
     assert value(loss, logits, labels) == pytest.approx(expected, rel=1e-14)
     if math.isinf(expected):
         return  # the loss itself gives every class mass
     for verb in "gradient", "hessian_diagonal":
         result = run(verb, loss, logits, labels)
-        assert result[1] == 0 and np.isfinite(result).all()
+        # shares of a sum feel all that is added to it
+        assert np.isfinite(result).all() and (result[1] == 0 or predictions(loss).high > 1 and not takes_logits(loss))
     matrix = run("hessian", loss, logits, labels)
-    assert np.isfinite(matrix).all() and not matrix[1].any() and not matrix[:, 1].any()
+    assert np.isfinite(matrix).all() and (result[1] != 0 or not matrix[1].any() and not matrix[:, 1].any())
     assert np.isfinite(run("hessian_vector_product", loss, logits, labels)).all()
 
 
 @pytest.mark.parametrize("loss", [loss for loss in ALL if loss.targets.rows], ids=repr)
 @pytest.mark.parametrize("labels", [1, [0.25, 0.25, 0.5]], ids=["class", "probabilities"])
 def test_mass_on_a_masked_class_costs_infinity_or_all_that_a_bounded_loss_can(loss, labels):
-    [expected] = (float(x) for x in certify(loss, [1.0, -INF, 2.0], labels))
-    [far] = (float(x) for x in certify(loss, [1.0, -1e30, 2.0], labels))
+    masked, lost, seen = (predicted(loss, np.array([1.0, z, 2.0])) for z in (-INF, -1e30, 0.0))
+    [expected] = (float(x) for x in certify(loss, masked, labels))
+    [far] = (float(x) for x in certify(loss, lost, labels))
     assert expected == INF and far > 1e4 or far == pytest.approx(expected, rel=1e-7)  # tails may be heavy
-    assert value(loss, [1.0, -INF, 2.0], labels) == pytest.approx(expected, rel=1e-14)
-    values, slopes = value_and_gradient(loss, [[1.0, -INF, 2.0], [1.0, 0.0, 2.0]], [labels] * 2)
+    assert value(loss, masked, labels) == pytest.approx(expected, rel=1e-14)
+    values, slopes = value_and_gradient(loss, [masked, seen], [labels] * 2)
     assert values[0] == pytest.approx(expected, rel=1e-14) and np.isfinite(values[1])
     assert np.isfinite(slopes[1]).all() and (math.isinf(expected) or np.isfinite(slopes[0]).all())
+
+
+# Probabilities --------------------------------------------------------------------------------
+
+
+def illegal(loss):
+    """Return probabilities that a loss does not take."""
+    return [-1.0, np.nextafter(0.0, -1.0), -INF, INF] + [1.5, np.nextafter(1.0, 2.0)] * (predictions(loss).high == 1)
+
+
+@pytest.mark.parametrize("loss", OF_PROBABILITIES, ids=repr)
+@pytest.mark.parametrize("verb", OWN)
+def test_illegal_probabilities_are_named_before_anything_is_computed(loss, verb):
+    clean, labels = sample(loss)
+    for wrong in illegal(loss):
+        logits = clean.copy()
+        logits.ravel()[3:] = wrong
+        place = "logits[1, 0]" if loss.targets.rows else "logits[3]"
+        message = re.escape(f"{place} = {np.float64(wrong)} must be in {predictions(loss)}")
+        for _ in range(2):  # the second call might be a quick one
+            run(verb, loss, clean, labels)
+            with pytest.raises(ValueError, match=message):
+                run(verb, loss, logits, labels)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("loss", OF_PROBABILITIES, ids=repr)
+def test_certain_probabilities_are_the_limit(loss, dtype):
+    """p = 0 costs a label infinity, and slopes as far as the clip lets them; p = 1 costs it nothing but the clip."""
+    end = loss.epsilon
+    added = getattr(loss, "added", 0.0)
+    costs = -np.log(end + added) if end + added else INF
+    nearly = -np.log1p(added - end)
+    rows = loss.targets.rows
+    p = np.array([[0.0, 1.0], [-0.0, 1.0], [1.0, 0.0]] if rows else [0.0, -0.0, 1.0]).astype(dtype)
+    labels = np.zeros(3, int) if rows else np.ones(3, dtype)
+    expected = np.array([costs, costs, nearly]).astype(dtype)
+    np.testing.assert_allclose(value(loss, p, labels), expected, rtol=float(ml_dtypes.finfo(dtype).eps), atol=0)
+    slopes, bends = run("gradient_and_hessian_diagonal", loss, p, labels)
+    own = (slopes[:, 0], bends[:, 0]) if rows else (slopes, bends)
+    if end > 0:
+        assert not slopes.any() and not bends.any()
+        return
+    assert (own[0][:2] == -INF).all() and (own[1][:2] == INF).all()
+    assert own[0][2] == (0 if predictions(loss).high > 1 else -1)
+
+
+def test_the_ends_of_a_clip_belong_to_the_inside():
+    for loss in BinaryProbabilityCrossEntropy(0.25), ProbabilityCrossEntropy(0.25):
+        given = [0.25, 0.75, 0.2, 0.8]
+        logits, labels = (np.array([given]), np.ones((1, 4))) if loss.targets.rows else (given, np.ones(4))
+        slopes = np.ravel(run("gradient", loss, logits, labels, normalized=False))
+        assert np.array_equal(slopes, [-4, -1 / 0.75, 0, 0])
+
+
+def test_a_row_of_zeros_has_no_shares():
+    for verb in OWN:
+        result = run(verb, RescaledProbabilityCrossEntropy(), [[0.0, 0.0], [1.0, 3.0]], [0, 1])
+        for array in arrays(result):
+            assert np.isnan(array[0]).all() and np.isfinite(array[1]).all(), verb
 
 
 # Labels ---------------------------------------------------------------------------------------
@@ -234,12 +304,12 @@ def test_a_masked_label_must_be_a_class(loss):
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 def test_rows_of_probabilities_must_sum_to_one_as_nearly_as_their_dtype_allows(loss, dtype):
     eps = float(ml_dtypes.finfo(dtype).eps)
-    labels = np.full((3, 10), 0.1).astype(dtype)
-    value(loss, np.zeros((3, 10), dtype), labels)
+    labels, logits = np.full((3, 10), 0.1).astype(dtype), predicted(loss, np.zeros((3, 10), dtype))
+    value(loss, logits, labels)
     labels[2, 0] += dtype(3 * math.sqrt(eps))
     with pytest.raises(ValueError, match=r"labels\[2\] sums to 1\..*normalized=False"):
-        value(loss, np.zeros((3, 10), dtype), labels)
-    assert np.isfinite(value(loss, np.zeros((3, 10), dtype), labels, normalized=False)).all()
+        value(loss, logits, labels)
+    assert np.isfinite(value(loss, logits, labels, normalized=False)).all()
     with pytest.raises(ValueError, match=r"labels\[0\] sums to 2"):
         value(loss, np.zeros((1, 3)), [[1, 0, 1]])
 
@@ -295,15 +365,16 @@ def test_no_classes_and_one_class(loss, verb):
     for shape in (), (0,), (2, 0):
         with pytest.raises(ValueError, match=re.escape(str(shape))):
             run(verb, loss, np.zeros(shape), np.zeros(shape[:-1], int))
-    least = least_classes(loss)
+    least, logits = least_classes(loss), predicted(loss, [[3.0], [-800.0]])
     for labels in ([0, 0], [[1.0], [1.0]]):
         if least > 1:
             with pytest.raises(ValueError, match=rf"{least} classes.* \(2, 1\) .*{re.escape(str(np.shape(labels)))}"):
-                run(verb, loss, [[3.0], [-800.0]], labels)
+                run(verb, loss, logits, labels)
             continue
-        found = arrays(run(verb, loss, [[3.0], [-800.0]], labels))
-        assert all((np.isfinite(array) if verb == "label_gradient" else array == 0).all() for array in found)
-        assert not arrays(value(loss, [[3.0], [-800.0]], labels))[0].any()
+        found = arrays(run(verb, loss, logits, labels))
+        free = verb != "label_gradient" and predictions(loss).high > 1  # one class has all the probability
+        assert all((array == 0 if free else np.isfinite(array)).all() for array in found)
+        assert not arrays(value(loss, logits, labels))[0].any()
 
 
 @pytest.mark.parametrize("loss", [LabelSmoothing(SparseLSR()), LabelSmoothing(OtherClassesSmoothing())], ids=repr)
@@ -567,7 +638,7 @@ def test_a_row_of_weight_zero_is_absent_whatever_it_holds(loss, kind, verb):
     logits, labels = sample(loss, kind=kind)
     labels = labels.astype(np.float64)
     options = {"weight": np.array([0.5, 0.0, 1.5, 1.0]), "upstream": np.array([2.0, 1.0, -1.0, 0.5])}
-    for hole in NAN, INF, -INF:
+    for hole in NAN, *holes(loss):
         z, y = logits.copy(), labels.copy()
         z[1] = hole
         for reduction in "sum", "weighted_mean":

@@ -4,18 +4,35 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from strategies import ALL, OWN, PAIRS, USUAL, VERBS, arrays, bits, each_kind, paste, same, sample, weights_like
+from strategies import (
+    ALL,
+    OWN,
+    PAIRS,
+    USUAL,
+    VERBS,
+    arrays,
+    bits,
+    each_kind,
+    paste,
+    same,
+    sample,
+    takes_logits,
+    weights_like,
+)
 
 import reflosses
 from reflosses import (
     BinaryCrossEntropy,
     BinaryFocal,
     BinaryLabelSmoothing,
+    BinaryProbabilityCrossEntropy,
     CategoricalFocal,
     ClassificationMAE,
     CrossEntropy,
     LabelSmoothing,
     OtherClassesSmoothing,
+    ProbabilityCrossEntropy,
+    RescaledProbabilityCrossEntropy,
     SigmoidFocal,
     SoftLabelSmoothing,
     SparseLSR,
@@ -27,6 +44,7 @@ from reflosses import (
     value_and_gradient,
 )
 from reflosses.domain import Targets, is_loss
+from reflosses.transfer import predicted
 
 CLOSE = {"rtol": 4e-15, "atol": 0}
 each_input = pytest.mark.parametrize("loss, kind", each_kind(ALL), ids=str)
@@ -39,11 +57,12 @@ HARD = np.arange(Z.size) % 2 * 1.0
 SOFT = np.linspace(0.0, 1.0, Z.size)
 ROWS = np.array([[40.0, 0.0, -3.0], [1.0, 2.0, 3.0], [-800.0, 0.5, 0.25], [1e-9, 0.0, -1e-9]])
 CLASSES = np.array([0, 2, 1, 1])
+P = np.linspace(0.0, 0.75, Z.size)
 SHARES = np.array([[0.5, 0.25, 0.25], [0.0, 0.0, 1.0], [0.125, 0.375, 0.5], [1.0, 0.0, 0.0]])
 
 
 class Side(NamedTuple):
-    """One side of an identity: a loss, its inputs, and what is done to (value, gradient)."""
+    """One side of an identity: a loss, its inputs or the logits they come from, what is done to (value, gradient)."""
 
     loss: tuple
     logits: np.ndarray
@@ -77,6 +96,15 @@ def of_second(value, gradient):
 def not_likely(value, gradient):
     """Return 2 (1 - p) and its gradient from -log p and its own."""
     return -2 * np.expm1(-value), 2 * np.exp(-value)[:, None] * gradient
+
+
+def difference(value, gradient):
+    """Leave of rows of 1 - p and p the derivative in p."""
+    return value, gradient[:, 1] - gradient[:, 0]
+
+
+def scaled_gradient(factor):
+    return lambda value, gradient: (value, factor * gradient)
 
 
 INNER = [loss for loss in USUAL if not any(map(is_loss, loss))]  # what may stand within a change of labels
@@ -247,6 +275,31 @@ IDENTITIES = {
         Side(ClassificationMAE(), ROWS, CLASSES),
         Side(CrossEntropy(), ROWS, CLASSES, not_likely),
     ),
+    "a probability is the second of a row of two": (
+        "close",
+        Side(BinaryProbabilityCrossEntropy(0.05), P, SOFT, lambda value, gradient: (value, gradient)),
+        Side(ProbabilityCrossEntropy(0.05), np.stack([1 - P, P], 1), pairs(SOFT), difference),
+    ),
+    "a number added to a probability that is clipped": (
+        "close",
+        Side(BinaryProbabilityCrossEntropy(0.0, 0.25), P, np.ones(9)),
+        Side(
+            ProbabilityCrossEntropy(),
+            P[:, None] + 0.25,
+            np.zeros(9, int),
+            lambda value, gradient: (value, gradient[:, 0]),
+        ),
+    ),
+    "shares do not feel a common factor": (
+        "equal",
+        Side(RescaledProbabilityCrossEntropy(0.05), SHARES + 0.5, SHARES),
+        Side(RescaledProbabilityCrossEntropy(0.05), (SHARES + 0.5) * 2.0**-700, SHARES, scaled_gradient(2.0**-700)),
+    ),
+    "shares do not feel a factor that overflows": (
+        "close",
+        Side(RescaledProbabilityCrossEntropy(), SHARES + 0.5, CLASSES),
+        Side(RescaledProbabilityCrossEntropy(), (SHARES + 0.5) * 1e308, CLASSES, scaled_gradient(1e308)),
+    ),
     "weights of one are no weights": (
         "equal",
         Side(CrossEntropy((1.0, 1.0, 1.0)), ROWS, SHARES),
@@ -260,10 +313,16 @@ IDENTITIES = {
 }
 
 
+def predictions(side):
+    """Return the inputs of a side: of a loss of probabilities, what it gets from a model if logits are given."""
+    return side.logits if (side.logits >= 0).all() else predicted(side.loss, side.logits)
+
+
 @pytest.mark.parametrize("how, left, right", IDENTITIES.values(), ids=IDENTITIES)
 def test_losses_agree(how, left, right):
     results = [
-        side.then(*value_and_gradient(side.loss, side.logits, side.labels, normalized=False)) for side in (left, right)
+        side.then(*value_and_gradient(side.loss, predictions(side), side.labels, normalized=False))
+        for side in (left, right)
     ]
     for a, b in zip(*results, strict=True):
         if how == "equal":
@@ -302,7 +361,22 @@ def test_the_hessian_is_symmetric_and_holds_its_diagonal(loss, kind):
     matrices = hessian(loss, logits, labels)
     assert np.allclose(matrices, matrices.swapaxes(1, 2), rtol=1e-13, atol=0)
     assert np.array_equal(np.diagonal(matrices, axis1=1, axis2=2), hessian_diagonal(loss, logits, labels))
-    assert np.abs(matrices.sum(axis=2)).max() < 1e-15
+    if takes_logits(loss):
+        assert np.abs(matrices.sum(axis=2)).max() < 1e-15
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.05])
+@pytest.mark.parametrize("kind", [0, 1])
+def test_shares_are_homogeneous(epsilon, kind):
+    """A function of p/Σp has g·p = 0 and H p = -g."""
+    loss = RescaledProbabilityCrossEntropy(epsilon)
+    p, labels = sample(loss, rows=12, kind=kind, scale=1.0)
+    p = p * np.linspace(0.1, 7, 12)[:, None]
+    slopes, matrices = gradient(loss, p, labels), hessian(loss, p, labels)
+    assert np.allclose((slopes * p).sum(axis=1), 0, atol=1e-15)
+    assert np.allclose(np.einsum("rij,rj->ri", matrices, p), -slopes, rtol=1e-12, atol=1e-14)
+    product = reflosses.hessian_vector_product(loss, p, labels, p)
+    assert np.allclose(product, -slopes, rtol=1e-12, atol=1e-14)
 
 
 @each_input
@@ -312,15 +386,19 @@ def test_the_hessian_times_a_vector(loss, kind):
     product = reflosses.hessian_vector_product(loss, logits, labels, vector)
     matrices = hessian(loss, logits, labels)
     expected = np.einsum("rij,rj->ri", matrices, vector) if loss.targets.rows else matrices * vector
-    assert np.allclose(product, expected, rtol=1e-13, atol=1e-15)
+    terms = np.abs(matrices).max(initial=1.0)
+    assert np.allclose(product, expected, rtol=1e-13, atol=1e-15 * terms)
 
 
 # Symmetries of rows ---------------------------------------------------------------------------
 
 row_input = pytest.mark.parametrize("loss, kind", [pair for pair in each_kind(ALL) if pair[0].targets.rows], ids=str)
+row_of_logits = pytest.mark.parametrize(
+    "loss, kind", [pair for pair in each_kind(ALL) if pair[0].targets.rows and takes_logits(pair[0])], ids=str
+)
 
 
-@row_input
+@row_of_logits
 def test_rows_do_not_feel_a_shift(loss, kind):
     logits, labels = sample(loss, rows=12, kind=kind)
     logits = np.round(logits * 64) / 64  # exact sums
@@ -330,7 +408,7 @@ def test_rows_do_not_feel_a_shift(loss, kind):
             assert all(np.allclose(a, b, rtol=1e-13, atol=1e-16) for a, b in zip(moved, still, strict=True)), verb
 
 
-@row_input
+@row_of_logits
 def test_gradients_sum_to_zero(loss, kind):
     logits, labels = sample(loss, rows=12, kind=kind, scale=8.0)
     slopes = gradient(loss, logits, labels)

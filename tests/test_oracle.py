@@ -18,7 +18,7 @@ import reflosses.oracle
 from reflosses import textbook
 from reflosses.audit.measure import errors, is_within, narrow_errors, ulp
 from reflosses.audit.points import points
-from reflosses.domain import Targets
+from reflosses.domain import REAL, Targets, predictions
 from reflosses.losses import LOSSES, BinaryCrossEntropy, CrossEntropy, LabelSmoothing, SigmoidFocal
 from reflosses.oracle import VERBS, certify, magnitude, round_to
 
@@ -36,6 +36,8 @@ def near(ball, truth, digits=28):
 
 def row_of(loss):
     """A point at which nothing vanishes, for any loss."""
+    if predictions(loss) != REAL:
+        return ([0.5, 0.03125, 0.25], [0.125, 0.25, 0.625]) if loss.targets.rows else (0.6875, 0.375)
     if loss.targets.rows:
         return [0.5, -1.25, 2.0], [0.125, 0.25, 0.625]
     return -1.25, 1.0 if loss.targets is Targets.BINARY else 0.375

@@ -16,6 +16,7 @@ from reflosses import CategoricalFocal, CrossEntropy, LabelSmoothing, SigmoidFoc
 from reflosses.__main__ import main
 from reflosses.losses import LOSSES
 from reflosses.spelling import parse_values, snake, spelled_value
+from reflosses.transfer import predicted
 
 DOCS = Path(__file__).parent.parent / "docs"
 EXAMPLES = DOCS / "examples"
@@ -44,7 +45,7 @@ def test_every_loss_is_drawn_as_the_verbs_answer(family, what):
             z, drawn = line.get_data()
             logits = np.array([[x, *[0.0] * (classes - 1)] for x in z]) if rows else z
             labels = np.full(len(z), 0 if target else 1) if rows else np.full(len(z), 1.0 if target else 0.0)
-            expected = VERBS[WHATS[what]](loss, logits, labels)
+            expected = VERBS[WHATS[what]](loss, predicted(loss, logits), labels)
             np.testing.assert_array_equal(drawn, expected[:, 0] if expected.ndim == 2 else expected)
             assert (z[0], z[-1]) == (-10, 10) and np.isfinite(drawn).all()
 
@@ -59,8 +60,8 @@ def test_over_the_probability_the_logits_are_those_that_have_it(family):
         z = reflosses.log_t(p, t) - reflosses.log_t(others, t)
         logits = np.stack([z, *[np.zeros_like(z)] * (n - 1)], axis=1)
         np.testing.assert_allclose(reflosses.tempered_softmax(logits, t)[:, 0], p, rtol=1e-12)
-        given = (logits, np.zeros(len(z), int)) if loss.targets.rows else (z, np.ones(len(z)))
-        expected = reflosses.gradient(loss, *given)
+        given, labels = (logits, np.zeros(len(z), int)) if loss.targets.rows else (z, np.ones(len(z)))
+        expected = reflosses.gradient(loss, predicted(loss, given), labels)
         np.testing.assert_allclose(drawn, expected[:, 0] if loss.targets.rows else expected, rtol=1e-12, atol=1e-15)
         assert p[0] == 0.001 and p[-1] == pytest.approx(0.999) and (np.diff(p) > 0).all()
 

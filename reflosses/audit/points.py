@@ -1,7 +1,8 @@
 """The one list of test points: inputs chosen because implementations break there.
 
 Every group says why it exists, and names the bug in public software that it would have caught,
-where there is one.  Rows come with classes as labels and with probabilities as labels.
+where there is one.  Rows come with classes as labels and with probabilities as labels.  A loss of
+probabilities gets those of the same logits, and some that no logits have.
 """
 
 from typing import NamedTuple
@@ -9,7 +10,8 @@ from typing import NamedTuple
 import ml_dtypes
 import numpy as np
 
-from ..domain import Targets
+from ..domain import REAL, Targets, predictions
+from ..transfer import predicted
 
 # Where things happen: p leaves float32 at 17 and float64 at 37, exp overflows at 88 and 709 and
 # underflows at 104 and 745, and beyond them only max-shifts and limits are left.
@@ -43,10 +45,22 @@ def points(loss, dtype, *, seed=0, count=8):
     Returns
     -------
     list of Points
-        Logits of shape (n,) or (n, C).  Labels have the shape of the logits and their dtype, or,
-        for rows, shape (n,) and dtype int64.  Soft rows sum to 1 as nearly as the dtype allows.
+        Logits, or the probabilities that the loss takes instead, of shape (n,) or (n, C).  Labels
+        have their shape and dtype, or, for rows, shape (n,) and dtype int64.  Soft rows sum to 1 as
+        nearly as the dtype allows.
     """
     random, dtype = np.random.default_rng(seed), np.dtype(dtype)
+    groups = _points(loss, dtype, random, count)
+    if predictions(loss) == REAL:
+        return groups
+    made = [group._replace(logits=predicted(loss, group.logits)) for group in groups]
+    shapes = dict.fromkeys(group.logits.shape[1:] for group in groups)
+    few = [shape for shape in shapes if not shape or shape[0] < min(OTHERS)]
+    return made + [group for shape in few for group in _probabilities(loss, shape, dtype)]
+
+
+def _points(loss, dtype, random, count):
+    """Return the test points of a loss of logits."""
     if not loss.targets.rows:
         return _pointwise_points(loss.targets, dtype, random, count)
     fixed = _classes(loss)
@@ -133,6 +147,49 @@ def _both_signs(z):
 
 def _crossed(z, y):
     return np.repeat(z, len(y)), np.tile(y, len(z))
+
+
+# Probabilities --------------------------------------------------------------------------------
+
+
+def _probabilities(loss, shape, dtype):
+    """Return probabilities that are chosen as such: single ones for the shape (), rows for (C,)."""
+    limits = ml_dtypes.finfo(dtype)
+    smallest, largest = float(limits.smallest_subnormal), float(limits.max)
+    small = np.array([0.0, smallest, float(limits.smallest_normal), float(limits.eps) / 2, 1e-7, 0.05])
+    ends = np.concatenate([small, 1 - small, [0.5]])
+    reason = "the ends of [0, 1] and numbers next to them, where a clip at 1 - ε rounds to 1"
+    if not shape:
+        p = _in_steps(ends.astype(dtype))
+        hard, soft = np.array([0.0, 1.0]), np.array([1e-30, 1 / 3, 1 - 2.0**-20])
+        return [Points("ends", reason, *_crossed(p, np.concatenate([hard, soft]).astype(dtype)))]
+    first = np.arange(shape[0]) == 0
+    rows = [np.where(first, end, (1 - end) / max(shape[0] - 1, 1)) for end in ends]
+    groups = [("ends", reason, np.array(rows))]
+    if predictions(loss).high > 1:
+        row = np.where(first, 1.0, np.linspace(0.1, 0.7, shape[0]))
+        reason = "rows of any sum: it may overflow, or be a subnormal number"
+        groups.append(
+            (
+                "any sum",
+                reason,
+                np.outer([smallest * 16, float(limits.smallest_normal) ** 0.6, 1 / 3, 3.0, 1e4, largest], row),
+            )
+        )
+    made = []
+    for name, reason, p in groups:
+        p = np.minimum(p, largest).astype(dtype)
+        soft = np.tile((np.where(first, 0.5, 0.5 / (shape[0] - 1))).astype(dtype), (len(p), 1))
+        classes = np.arange(len(p)) % 2
+        made.append(Points(f"{name}, {shape[0]} classes", reason, p, classes))
+        made.append(Points(f"{name}, {shape[0]} classes, soft", reason, p, soft))
+    return made
+
+
+def _in_steps(p):
+    """Return probabilities and their neighbours in their dtype, none outside of [0, 1]."""
+    up, down = (np.nextafter(p, np.array(end, p.dtype)) for end in (1, 0))
+    return np.unique(np.concatenate([p, up, down]))
 
 
 # Rows ---------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 
+from ..transfer import predicted
 from .rivals import Implementation, as_rows, by_autograd, by_jax
 
 SIZE = 5, 3  # rows and classes of the first call: unequal, so that no shape fits by accident
@@ -54,6 +55,7 @@ def recognise(function, loss, name):
     random = np.random.default_rng(0)
     z = random.standard_normal(SIZE if loss.targets.rows else SIZE[:1]).astype(np.float32)
     z = z[:, : _classes(loss)] if loss.targets.rows and _classes(loss) else z
+    z = predicted(loss, z)
     if not loss.targets.rows:
         adapted, argument = _adapted(function, z, (np.arange(len(z)) % 2).astype(np.float32))
         return Implementation("", name, type(loss), adapted, argument=argument)

@@ -10,8 +10,9 @@ from importlib.resources import files
 import numpy as np
 from flint import arb
 
-from ..domain import identity
+from ..domain import REAL, identity, predictions
 from ..oracle import certify, magnitude
+from ..transfer import predicted
 from .points import points
 
 REAL_ROWS = 160  # of the digits; a worst error over ten times as many costs ten times as long
@@ -52,6 +53,9 @@ class Batch:
     def mild(self):
         """Whether every probability of a row is above 1e-4, so that no clip in use can show."""
         z = self.logits.astype(np.float64)
+        if predictions(self.loss) != REAL:
+            least = z.min(axis=1) / z.sum(axis=1) if z.ndim == 2 else np.minimum(z, 1 - z)
+            return self.ordinary & (least > 1e-4)
         spread = np.ptp(z, axis=1) if z.ndim == 2 else np.abs(z)
         return self.ordinary & (spread < 7.0)
 
@@ -122,7 +126,8 @@ def _nearest_kink(loss, z, y):
         return min(map(float, loss.kinks(float(z), float(y))), default=np.inf)
     labels = y if np.ndim(y) else np.arange(z.size) == y
     z = np.asarray(z, dtype=np.float64)
-    return min(map(float, loss.kinks([float(x) for x in z - np.max(z)], [float(x) for x in labels])), default=np.inf)
+    z = z - np.max(z) if predictions(loss) == REAL else z  # whose exponentials do not overflow
+    return min(map(float, loss.kinks([float(x) for x in z], [float(x) for x in labels])), default=np.inf)
 
 
 def _stated(loss):
@@ -130,7 +135,8 @@ def _stated(loss):
     if not hasattr(loss, "magnitudes"):
         return ()
     classes = next((len(part) for part in _leaves(loss) if hasattr(part, "__len__")), 2)
-    return loss.magnitudes([0.0] * classes, [1 / classes] * classes) if loss.targets.rows else loss.magnitudes(0.0, 1.0)
+    z = predicted(loss, np.zeros(classes)).tolist()
+    return loss.magnitudes(z, [1 / classes] * classes) if loss.targets.rows else loss.magnitudes(z[0], 1.0)
 
 
 def _leaves(loss):
@@ -179,7 +185,8 @@ def _made(loss, dtype):
     logits, labels = real(loss.targets.rows, classes)
     labels = labels if loss.targets.rows else labels.astype(dtype)
     everyday = np.ones(len(logits), dtype=bool)
-    return [*made, Batch(loss, logits.astype(dtype), labels, ["digits"] * len(logits), everyday, real=True)]
+    logits = predicted(loss, logits.astype(dtype))
+    return [*made, Batch(loss, logits, labels, ["digits"] * len(logits), everyday, real=True)]
 
 
 @cache
