@@ -55,6 +55,7 @@ from .arrays import NARROW, WIDE, as_logits, as_real, finish, place, rounded
 from .dispatch import LINEAR, Single, changes_labels, contract, core
 from .domain import REAL, Interval, Targets, is_loss, parameters, predictions
 from .labels import as_labels, as_weights, check_predictions
+from .odds import UNSHIFTED
 from .stamp import stamp
 
 __all__ = [
@@ -323,7 +324,10 @@ class _Call:
         with np.errstate(invalid="ignore", over="ignore"):
             z = self.logits.astype(np.float64)
             largest, own = z.max(axis=1), z[np.arange(z.shape[0]), self.labels]
-            (strange,) = np.nonzero(~((largest - own <= 300) & (largest <= 300) & (own >= -300)))
+            strange = ~((largest - own <= UNSHIFTED) & (largest <= UNSHIFTED) & (own >= -UNSHIFTED))
+            if self.prepared.contract == "one_against_rest":
+                strange |= ((np.abs(z) > UNSHIFTED) & (z > -math.inf)).any(axis=1)
+        (strange,) = np.nonzero(strange)
         parts = [
             x if x is None else x[strange]
             for x in (self.logits, self.labels, self.weights, self.upstream, values, gradient)
@@ -377,7 +381,7 @@ class _Plan(NamedTuple):
     shared: tuple
 
 
-PAIR = (2,)  # the end of a shape that has a driver of its own
+ENDS = {(1,): 1, (2,): 2}  # of shapes whose number of classes some losses refuse, or have a driver of their own
 _plans: dict = {}
 
 
@@ -392,7 +396,7 @@ def _plain(wanted, loss, logits, labels, outs):
         return None
     dtype, shape = logits.dtype, logits.shape
     try:
-        plan = _plans.get((wanted, type(loss), loss, dtype, labels.dtype, shape[-1:] == PAIR))
+        plan = _plans.get((wanted, type(loss), loss, dtype, labels.dtype, ENDS.get(shape[-1:])))
     except TypeError:  # an array among the parameters
         return None
     if plan is None:
@@ -464,7 +468,7 @@ def _remember(wanted, call, loss, logits, labels, results):
     if compiled_check and compiled:
         classes = None if prepared.class_weight is None else prepared.class_weight.size
         plan = _Plan(logits.ndim, classes, compiled_check, bound, legal, compiled, shared)
-        _plans[wanted, type(loss), loss, logits.dtype, labels.dtype, logits.shape[-1:] == PAIR] = plan
+        _plans[wanted, type(loss), loss, logits.dtype, labels.dtype, ENDS.get(logits.shape[-1:])] = plan
 
 
 def _compiled(driver, *arguments):

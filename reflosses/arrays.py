@@ -1,6 +1,7 @@
 """Arrays in and out: dtypes, layouts, and the one rounding."""
 
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def as_logits(logits, rows):
     """Return logits as a contiguous array for the drivers, and the dtype of the results."""
     z = np.asarray(logits)
     dtype, computing = _computing_dtype(z.dtype)
-    z = np.ascontiguousarray(z, dtype=computing).reshape(z.shape)
+    z = unlocked(np.ascontiguousarray(z, dtype=computing).reshape(z.shape))
     if rows and (z.ndim == 0 or z.shape[-1] == 0):
         raise ValueError(f"logits must have shape (..., C) with C >= 1, got {z.shape}")
     return z, dtype
@@ -36,7 +37,15 @@ def as_real(x, name):
     x = np.asarray(x)
     if x.dtype.kind not in "biuf" and x.dtype.name != "bfloat16":
         raise TypeError(f"{name} must be real numbers, got {x.dtype}")
-    return np.ascontiguousarray(x, dtype=WIDE).reshape(x.shape)
+    return unlocked(np.ascontiguousarray(x, dtype=WIDE).reshape(x.shape))
+
+
+def unlocked(x):
+    """Return a read-only array as a writeable one: no driver writes to an input, or is compiled twice for these."""
+    if x.flags.writeable:
+        return x
+    pointer, _ = x.__array_interface__["data"]
+    return np.asarray(SimpleNamespace(__array_interface__={**x.__array_interface__, "data": (pointer, False)}, owner=x))
 
 
 def place(out, shape, flat, dtype):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from . import threads
-from .arrays import WIDE, as_real
+from .arrays import WIDE, as_real, unlocked
 from .domain import REAL
 
 
@@ -13,7 +13,7 @@ def as_weights(x, name, shape):
     """Return weights or upstream derivatives as one float64 for each value."""
     x = as_real(x, name)
     try:
-        return np.ascontiguousarray(np.broadcast_to(x, shape)).reshape(-1)
+        return unlocked(np.ascontiguousarray(np.broadcast_to(x, shape)).reshape(-1))
     except ValueError:
         raise ValueError(f"{name} of shape {x.shape} does not fit values of shape {shape}") from None
 
@@ -55,7 +55,7 @@ def as_labels(labels, z, prepared, normalized):
         raise ValueError(f"labels of shape {y.shape} do not fit logits of shape {z.shape}: expected {expected}")
     given = y.dtype
     exact = z.dtype if given.kind in "biu" or given.itemsize <= z.itemsize else WIDE
-    y = np.ascontiguousarray(y, dtype=exact).reshape(y.shape)
+    y = unlocked(np.ascontiguousarray(y, dtype=exact).reshape(y.shape))
     answer = _answer(prepared.drivers.first_illegal_probability, y.reshape(-1), prepared.binary)
     if answer >= 0:
         legal = "0 or 1" if prepared.binary else "in [0, 1]"
@@ -94,7 +94,7 @@ def _classes(y, classes, prepared):
             raise ValueError(f"{_at('labels', index, y.shape)} = {y.reshape(-1)[index]} must be an integer class")
     elif y.dtype.kind == "u" and y.size and y.dtype.itemsize == 8:
         whole = np.minimum(y, np.uint64(2**62))
-    whole = np.ascontiguousarray(whole, dtype=np.int64).reshape(-1)
+    whole = unlocked(np.ascontiguousarray(whole, dtype=np.int64).reshape(-1))
     index = _answer(prepared.drivers.first_illegal_class, whole, classes)
     if index >= 0:
         raise ValueError(f"{_at('labels', index, y.shape)} = {y.reshape(-1)[index]} must be in [0, {classes})")

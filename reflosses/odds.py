@@ -8,6 +8,8 @@ each without cancellation.  Logits that are not huge are not shifted by z_y: exp
 spares every class a subtraction in twice the digits, and one long loop can run over a block.
 """
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -60,18 +62,23 @@ def fill(loss, z, e, e_low):
 
 
 def _shift_in_parts(loss, z, y, e, e_low):
+    far = 0  # logits that are not masked: the shares of the rest they are compared in would underflow
     for k in range(z.size):
+        far += 1 if abs(z[k]) > UNSHIFTED and z[k] > -math.inf else 0
         difference, low = two_sum(np.float64(z[k]), -np.float64(z[y]))
-        huge = difference > 600.0  # so much that the row is done again
+        huge = difference > 600.0
         e[k], e_low[k] = exp_parts(600.0 if huge else difference, 0.0 if huge else low)
     e[y], e_low[y] = 0.0, 0.0
+    return 0.0 if far == 0 else math.nan
 
 
 @by_contract(one_against_rest=_shift_in_parts)
-def _shifted_exponentials(loss, z, y, e, e_low):
+def shifted_exponentials(loss, z, y, e, e_low):
+    """Fill e, or e + e_low, with exp(z - z_y), 0 for the label; return 0, or nan for a row that it cannot do."""
     for k in range(z.size):
         e[k] = exp_difference(loss, z[k], z[y])
     e[y] = 0.0
+    return 0.0
 
 
 @by_precision(lambda loss, z, y, e, unit, odds, odds_low: None)  # every logit allows the short exponential
@@ -84,10 +91,9 @@ def shift(loss, z, y, e, unit, odds, odds_low):
             largest = bits if bits > largest else largest
         if largest > float_to_bits(UNSHIFTED):
             e_low = lows(loss, e[r])
-            _shifted_exponentials(loss, z[r], y[r], e[r], e_low)
+            unit[r] = shifted_exponentials(loss, z[r], y[r], e[r], e_low)
             odds[r], odds_low[r] = total_parts(loss, e[r])
             add_lows(loss, e_low, z.shape[1], odds_low[r : r + 1])
-            unit[r] = 0.0
 
 
 @by_precision(lambda loss, x: (single.exp(x), 0.0))

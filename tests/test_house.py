@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "cpu": {"special", "dispatch", "rows", "columns", "odds", "vectors", "geometry", "tempered", "lanes"},
     "losses": {"domain", "textbook", "special", "dispatch", "divergence", "losses", "tempered"},
     "labels": {"arrays", "domain", "threads"},
-    "api": {"arrays", "cpu", "dispatch", "domain", "labels", "stamp", "threads"},
+    "api": {"arrays", "cpu", "dispatch", "domain", "labels", "odds", "stamp", "threads"},
     "transfer": {"arrays", "cpu", "dispatch", "divergence", "domain", "special", "stamp", "tempered", "threads"},
     "compat": {"api", "arrays", "compat", "domain", "labels", "losses", "plots", "transfer"},
     "__init__": {"api", "domain", "losses", "textbook", "threads", "transfer", "version"},
