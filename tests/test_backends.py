@@ -13,11 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from strategies import USUAL, sample
+from strategies import USUAL, bits, sample
 from workload import LARGE, digest, large
 
 import reflosses
-from reflosses import cpu, single, special, threads
+from reflosses import CrossEntropy, cpu, hessian, single, special, threads
+from reflosses.api import prepare
 from reflosses.dispatch import SHORT, Single, _with_short_functions, contract
 
 
@@ -114,7 +115,7 @@ PRINT = """
 import sys; sys.path.insert(0, {here!r})
 import numpy as np, reflosses
 from workload import LARGE, digest, large
-from strategies import USUAL, sample
+from strategies import USUAL, bits, sample
 for loss in USUAL:
     logits, labels = sample(loss, rows=5)
     for verb in ("value", "gradient", "hessian_diagonal"):
@@ -213,3 +214,15 @@ def test_loops_are_packed_arithmetic(loss, dtype):
         getattr(drivers, name)(*shared, z, y, None, None, values, gradient, *hessian)
         (code,) = getattr(drivers, name).inspect_asm().values()
         assert len(re.findall(pattern, code)) >= 8, name  # an exponential alone has as many
+
+
+def test_read_only_arrays_need_no_machine_code_of_their_own():
+    loss = CrossEntropy()
+    inputs = (*sample(loss, kind=1), np.linspace(0.5, 1.5, len(sample(loss)[0])))
+    driver = prepare(loss).drivers.rows_hessian
+    expected = hessian(loss, *inputs[:2], weight=inputs[2])
+    compiled = set(driver.overloads)
+    for x in inputs:
+        x.flags.writeable = False
+    assert bits(hessian(loss, *inputs[:2], weight=inputs[2])) == bits(expected)
+    assert set(driver.overloads) == compiled

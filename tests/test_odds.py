@@ -5,7 +5,7 @@ import pytest
 from flint import arb, ctx
 from numba import njit
 
-from reflosses import CrossEntropy, hessian_diagonal, odds, value_and_gradient
+from reflosses import CategoricalFocal, CrossEntropy, hessian_diagonal, odds, value_and_gradient
 
 
 @njit
@@ -57,13 +57,19 @@ def test_long_rows_are_worked_on_in_pieces():
         np.testing.assert_allclose(high, expected.sum(), rtol=1e-14)
 
 
+LENGTHS = {
+    CrossEntropy(): (2, 3, 32, 33, 63, 64, 65, 255, 256, 2047, 2049, 2055, 4111),
+    CategoricalFocal(1.7): (2, 9, 65, 2055),
+}
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("n", [2, 3, 32, 33, 63, 64, 65, 255, 256, 2047, 2049, 2055, 4111])
-def test_a_class_and_its_row_of_probabilities_cost_the_same(n, dtype):
+@pytest.mark.parametrize("loss, n", [(loss, n) for loss in LENGTHS for n in LENGTHS[loss]], ids=str)
+def test_a_class_and_its_row_of_probabilities_cost_the_same(loss, n, dtype):
     random = np.random.default_rng(n)
     z, y = random.normal(0, 3, (9, n)).astype(dtype), random.integers(0, n, 9)
     tolerance = 8 * np.finfo(dtype).eps
-    by_odds, by_rows = value_and_gradient(CrossEntropy(), z, y), value_and_gradient(CrossEntropy(), z, np.eye(n)[y])
+    by_odds, by_rows = value_and_gradient(loss, z, y), value_and_gradient(loss, z, np.eye(n)[y])
     for ours, other in zip(by_odds, by_rows, strict=True):
         np.testing.assert_allclose(ours, other, rtol=tolerance)
 
