@@ -329,12 +329,12 @@ def hessian_vector_row(loss, m, u, q, c, f1, f2, vector, scale, centered, out):
 def _hard_against_rest(loss, odds, odds_low, n):
     log_odds, low = rest.log_parts(loss, odds, odds_low)
     value, slope, _ = one_against_rest(core(loss), -log_odds, -low, n)
-    return value, slope, slope / odds if odds > 0.0 else 0.0
+    return value, slope, slope
 
 
 @by_contract(one_against_rest=_hard_against_rest)
 def hard_terms(loss, odds, odds_low, n):
-    """Return what a label pays at the odds against it, its slope g_y, and the others' -g_k / exp(z_k - z_y)."""
+    """Return what a label pays at the odds against it, its slope g_y, and the others' -g_k in ``unit``s of ``odds``."""
     q = rows.share_of_one(odds, odds_low)
     c = odds * q
     value, slope, _ = classwise(loss, -rows.log1p_parts(loss, odds, odds_low)[0], q, c, 1.0, n)

@@ -145,10 +145,22 @@ def lows(loss, e):
     return e
 
 
+def _reciprocal(loss, of_label, total, low):
+    r = 1.0 / total
+    return fma(r, fma(-total, r, 1.0) - low * r, r) if total > 0.0 else total - total  # 0, or nan for nan
+
+
+@by_contract(one_against_rest=_reciprocal)
+def unit_of(loss, of_label, total, low):
+    """Return 1/exp(z_y), or for losses of the log-odds the reciprocal of the sum of the other exponentials."""
+    return of_label
+
+
 @spliced
 def odds_against(loss, z, y, e, unit, odds, odds_low):
     """Fill the odds, as high + low, and e · unit with exp(z - z_y) or, for the labels, 0.
 
+    For losses of the log-odds e · unit are the shares of the rest, whose sum is 1.
     The rows are short ones of together at most PIECE entries, or one, which is worked on in pieces.
     """
     rows, n = z.shape
@@ -168,8 +180,9 @@ def odds_against(loss, z, y, e, unit, odds, odds_low):
     if not usual:
         shift(loss, z, y, e, unit, odds, odds_low)
     for r in range(y.size):
+        total, lost = odds[r], odds_low[r]
         own, low = exponential(loss, unit[r])
         reciprocal = 1.0 / own
-        quotient = odds[r] * reciprocal
-        odds_low[r] = (fma(-quotient, own, odds[r]) + (odds_low[r] - quotient * low)) * reciprocal
-        odds[r], unit[r] = quotient, reciprocal
+        quotient = total * reciprocal
+        odds_low[r] = (fma(-quotient, own, total) + (lost - quotient * low)) * reciprocal
+        odds[r], unit[r] = quotient, unit_of(loss, reciprocal, total, lost)
