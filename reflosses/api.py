@@ -320,11 +320,13 @@ class _Call:
             raise TypeError(f"{type(loss).__name__} has no {method}, which this derivative needs")
 
     def mend(self, values, gradient):
-        """Do again, the general way, the rows whose logits the quick driver finds too large."""
+        """Do again, the general way, the rows whose numbers the quick driver finds too large."""
         with np.errstate(invalid="ignore", over="ignore"):
             z = self.logits.astype(np.float64)
             largest, own = z.max(axis=1), z[np.arange(z.shape[0]), self.labels]
             strange = ~((largest - own <= UNSHIFTED) & (largest <= UNSHIFTED) & (own >= -UNSHIFTED))
+            if self.prepared.contract == "tempered":
+                strange = ~np.isfinite(gradient).all(axis=1)
             if self.prepared.contract == "one_against_rest":
                 strange |= ((np.abs(z) > UNSHIFTED) & (z > -math.inf)).any(axis=1)
         (strange,) = np.nonzero(strange)

@@ -56,11 +56,27 @@ from .geometry import (
     slopes_of_changes,
     terms,
 )
-from .lanes import WIDTH, correct, fill, lanes_of, largest_terms, load, pay, pay_all, settle, share, unload
+from .lanes import (
+    WIDTH,
+    approach,
+    correct,
+    fill,
+    four_rows,
+    gather,
+    is_narrow,
+    lanes_of,
+    load,
+    pay_label,
+    pay_others,
+    settle,
+    share,
+    take_out,
+    unload,
+)
 from .odds import PIECE, odds_against
 from .rows import LONG, centered_row, gradient_entry, label, margin, per_class, softmax_row, total
 from .rows import gradient_row as softmax_gradient_row
-from .special import exp_sum, inline, mass_times, quotient, two_sum
+from .special import fast_two_sum, fma, inline, mass_times, reciprocal_parts, times, two_sum
 from .vectors import for_each, lane_sums, scale_rows
 
 FEW = 32  # rows of up to this many classes are transposed, see columns.py
@@ -251,81 +267,75 @@ def build(stamp):
         return strange
 
     def hard_tempered_rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
-        """Value and gradient of rows under the tempered softmax, by their integer labels, in vector lanes."""
-        n, t = logits.shape[1], bare(core(loss)).t2
+        """Value and gradient of rows under the tempered softmax, by their integer labels, in vector lanes.
+
+        Returns how many rows have slopes that overflow, or nan; ``rows`` can do those.
+        """
+        n, t, narrow = logits.shape[1], bare(core(loss)).t2, is_narrow(logits)
         lanes = lanes_of(n)
-        block, row = (-(-n // lanes), WIDTH), WIDTH
-        x, x_low, log_p, log_low = np.empty(block), np.empty(block), np.empty(block), np.empty(block)
-        b, escort, largest = np.empty(block), np.empty(block), np.empty(row, np.int64)
-        mu, step, mass, mass_low = np.empty(row), np.empty(row), np.empty(row), np.empty(row)
-        log_m, low_m, p_m, c_m = np.empty(row), np.empty(row), np.empty(row), np.empty(row)
-        log_y, low_y, p_y, c_y = np.empty(row), np.empty(row), np.empty(row), np.empty(row)
-        f, f_low, f_m, f_y, f1_low = np.empty(row), np.empty(row), np.empty(row), np.empty(row), np.empty(row)
-        f1, f1_m, f1_y, scale = np.empty(row), np.empty(row), np.empty(row), np.empty(row)
-        escort_m, escort_m_low, escort_y, escort_y_low = np.empty(row), np.empty(row), np.empty(row), np.empty(row)
+        block = ((n - 2) // lanes + 2, WIDTH)
+        x, x_low, x_rough, r = np.empty(block), np.empty(block), np.empty(block, np.float32), np.empty(block)
+        log_p, log_low, escort, escort_low = np.empty(block), np.empty(block), np.empty(block), np.empty(block)
+        largest = np.empty(WIDTH, np.int64)
+        mu, step, short, short_low = four_rows()
+        log_y, low_y, escort_y, escort_y_low = four_rows()
+        f, f_low, f1, f1_low = four_rows()
+        mass, mass_low, f_y, f1_y = four_rows()
+        scale, of_label, f_m, slopes = four_rows()
+        strange = 0
         for first in range(0, logits.shape[0], WIDTH // lanes):
             last = min(first + WIDTH // lanes, logits.shape[0])
-            z, y, rows = logits[first:last], labels[first:last], last - first
-            load(z, lanes, x, x_low, largest)
-            settle(t, lanes, mu, x, x_low, log_p, log_low, b, f, f1, mass, step)
-            correct(t, mu, step, x, x_low, log_p, log_low, b, escort)
-            largest_terms(loss, t, mu, step, log_m, low_m, p_m, c_m, escort_m, escort_m_low)
-            for vector in (log_y, low_y, p_y, c_y, escort_y, escort_y_low, scale, f, f_low, f1, f1_low, mass, mass_low):
-                fill(vector, 0.0)
-            for r in range(rows):
-                k, w, own = y[r] // lanes, r * lanes + y[r] % lanes, r * lanes
-                if y[r] == largest[r]:
-                    log_y[own], low_y[own], p_y[own], c_y[own] = log_m[own], low_m[own], p_m[own], c_m[own]
-                    log_m[own] = -math.inf
-                else:
-                    log_y[own], low_y[own] = log_p[k, w], log_low[k, w]
-                    escort_y[own], escort_y_low[own] = escort[k, w], b[k, w]
-                    p_y[own] = exp_sum(log_y[own], low_y[own])
-                    c_y[own] = tempered.complement(loss, log_y[own], low_y[own], p_y[own])
-                    log_p[k, w] = -math.inf
-                own_scale = mass_times(row_scale(factor, weights, upstream, first + r), per_class(class_weight, y[r]))
-                for w in range(own, own + lanes):
-                    scale[w] = own_scale if largest[r] >= 0 else mass_times(own_scale, math.nan)
-            pay_all(loss, log_p, log_low, escort, b, x, f, f_low, f1, f1_low, mass, mass_low)
+            z, y, m = logits[first:last], labels[first:last], largest[: last - first]
+            load(z, lanes, x, x_low, x_rough, m)
+            approach(t - 1.0, lanes, x_rough, mu, step)
+            settle(narrow, t, lanes, mu, x, x_low, log_p, log_low, r, escort, escort_low, step)
+            correct(narrow, t, mu, step, x, x_low, log_p, log_low, r, escort, escort_low, mass, mass_low)
+            gather(y, m, n, lanes, log_p, log_low, log_y, low_y)
+            gather(y, m, n, lanes, escort, escort_low, escort_y, escort_y_low)
+            take_out(y, m, n, lanes, log_p)
+            pay_label(loss, narrow, log_y, low_y, f_y, f1_y)
+            pay_others(loss, narrow, log_p, log_low, x, f, f_low, f1, f1_low, f_m)
             share(f, f_low, lanes)
             share(f1, f1_low, lanes)
             share(mass, mass_low, lanes)
-            pay(loss, 1.0, log_y, low_y, p_y, c_y, f_y, f1_y)
-            pay(loss, 0.0, log_m, low_m, p_m, c_m, f_m, f1_m)
-            for r in range(rows):
-                w = r * lanes
-                if values is not None:
-                    value, error = two_sum(f[w], f_y[w])
-                    value, lost = two_sum(value, f_m[w])
-                    lost += f_low[w] + error
-                    value = value + (lost if lost == lost else 0.0) if largest[r] >= 0 else math.nan
-                    values[first + r] = weighted(weights, first + r, mass_times(per_class(class_weight, y[r]), value))
-                if gradient is not None:
-                    is_largest = y[r] == largest[r]
-                    others = f1[w] + f1_low[w] + (0.0 if is_largest else f1_y[w])
-                    own = f1_y[w] if is_largest else f1_m[w]
-                    whole, lost = two_sum(mass[w], escort_m[w])
-                    lost, everything = lost + (mass_low[w] + escort_m_low[w]), others + own
-                    # from here on f_y and f_m hold the gradient of the label and of the largest class
-                    q = quotient(escort_y[w], escort_y_low[w], whole, lost)
-                    f_y[w] = mass_times(scale[w], gradient_entry(q, 1.0 - q, f1_y[w], everything - f1_y[w]))
-                    q_m = quotient(escort_m[w], escort_m_low[w], whole, lost)
-                    f_m[w] = mass_times(scale[w], gradient_entry(q_m, (mass[w] + mass_low[w]) / whole, own, others))
-                    for i in range(w, w + lanes):
-                        f[i], mass[i], mass_low[i] = everything, whole, lost
+            for i in range(m.size):
+                own = mass_times(row_scale(factor, weights, upstream, first + i), per_class(class_weight, y[i]))
+                fill(scale[i * lanes : (i + 1) * lanes], own if m[i] >= 0 else mass_times(own, math.nan))
+                fill(short[i * lanes : (i + 1) * lanes], 1.0 if y[i] == m[i] else 0.0)
+            if values is not None:
+                for w in range(WIDTH):
+                    f[w], error = two_sum(f[w], f_y[w])
+                    f[w], lost = two_sum(f[w], f_m[w])
+                    error += lost + f_low[w]
+                    f[w] += error if error == error else 0.0
+                for i in range(m.size):
+                    value = f[i * lanes] if m[i] >= 0 else math.nan
+                    values[first + i] = weighted(weights, first + i, mass_times(per_class(class_weight, y[i]), value))
             if gradient is not None:
-                for k in range(block[0]):
+                k = block[0] - 1
+                for w in range(WIDTH):
+                    whole, lost = two_sum(mass[w], escort[k, w])
+                    whole, lost = fast_two_sum(whole, lost + (mass_low[w] + escort_low[k, w]))
+                    inverse, inverse_low = reciprocal_parts(whole, lost)
+                    is_largest, lost = short[w] > 0.0, f1_low[w] if f1_low[w] == f1_low[w] else 0.0
+                    unlabelled = f1[w] + lost  # an infinite sum has no error term
+                    own = f1_y[w] if is_largest else x[k, w]
+                    others = unlabelled + (0.0 if is_largest else f1_y[w])
+                    slopes[w] = others + own
+                    q = times(escort[k, w], escort_low[k, w], inverse, inverse_low)
+                    c = (mass[w] + mass_low[w]) * inverse
+                    f_m[w] = mass_times(scale[w], gradient_entry(q, c, own, others))
+                    q = times(escort_y[w], escort_y_low[w], inverse, inverse_low)
+                    of_label[w] = mass_times(scale[w], gradient_entry(q, 1.0 - q, f1_y[w], unlabelled + x[k, w]))
+                    mass[w], mass_low[w] = inverse, inverse_low
+                for k in range(block[0] - 1):
                     for w in range(WIDTH):
-                        q = quotient(escort[k, w], b[k, w], mass[w], mass_low[w])
-                        x[k, w] = mass_times(scale[w], gradient_entry(q, 1.0 - q, x[k, w], f[w] - x[k, w]))
-                unload(lanes, x, gradient[first:last])
-                for r in range(rows):
-                    w = r * lanes
-                    if y[r] != largest[r]:
-                        gradient[first + r, y[r]] = f_y[w]
-                    if largest[r] >= 0:
-                        gradient[first + r, largest[r]] = f_m[w]
-        return 0
+                        q = times(escort[k, w], escort_low[k, w], mass[w], mass_low[w])
+                        x[k, w] = mass_times(scale[w], fma(-q, slopes[w], x[k, w]) if q > 0.0 else x[k, w])
+                for i in range(m.size):
+                    strange += 0 if abs(slopes[i * lanes]) < math.inf else 1
+                unload(y, m, n, lanes, x, of_label, f_m, gradient[first:last])
+        return strange
 
     def rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient, hessian):
         """Value, gradient and Hessian diagonal of any rows."""

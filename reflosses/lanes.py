@@ -2,36 +2,64 @@
 
 A block is an array [k, lane].  A row of few classes has a lane of its own; a longer one is dealt out
 to 2, 4, ... 64 neighbouring lanes, which share what the row has one of.  Every inner loop runs over
-the lanes.  Room that no class fills, and the largest class m of each row, is at distance ∞, where
-p = 0; m itself, of which p - 1 and log p must keep their digits, is worked on beside the block.
+the lanes.  The largest class m of a row, of which p - 1 and log p must keep their digits, has the
+last line of the block, and the last class of all takes the place that m leaves empty.  Room that no
+class fills is at distance ∞, where p = 0.
 
-The normaliser is that of ``tempered``, to its last sweep.  The step δ of that sweep is small, and
-changes log p by -δ/b + β δ²/(2b²): no further power is needed.
+The normaliser is that of ``tempered``, its first steps in float32.  From there a last sweep in twice
+the precision makes a step δ that is small, and with S - 1 = r, T = Σ p/b, U = Σ p/b², V = Σ p/b³ the
+equation Σ p = 1 is a series in it,
+
+    r - T δ + t U δ²/2 - t (2t - 1) V δ³/6 + ... = 0,
+
+whose inverse is good to δ⁴; so is log p - δ/b + β δ²/(2b²) - ...: no further power is needed, not
+for the escorts p^t = p/b either.  Rows whose δ is not small go on in float64 first, and next to the
+edge of a support (t < 1), where there is no such series, δ is small enough for its first term.
 """
 
 import math
 
 import numpy as np
+from numba.extending import overload
 
-from . import single, special
+from . import rough, single, special
 from .dispatch import core
 from .dispatch import tempered as tempered_kernel
-from .rows import argmax
-from .special import fast_two_sum, inline, two_sum
-from .tempered import GOOD, SWEEPS, complement, expm1_over
+from .special import fast_two_sum, fma, inline, two_sum
+from .tempered import GOOD, SWEEPS, expm1_over
 
 WIDTH = 64  # lanes of a block
-NEAR = 2.0**-20  # steps of log p whose third power does not matter
 DEPTH = 64  # classes of a lane, unless a row has all lanes
+SMALL = 2.0**-14  # steps δ, relative to μ, whose fourth power does not matter
+ROUGH = 2.0**-9  # the last step in float32: the next one would be small
+FLAT = 2.0**-40  # a β that float32 need not tell from 0
+STEPS = 20  # in float32, more than rows need that float32 can hold
+
+
+def is_narrow(x):
+    """Whether the numbers of an array need fewer digits than a float64 has."""
+    return x.itemsize < 8
+
+
+@overload(is_narrow)
+def _(x):
+    narrow = x.dtype.bitwidth < 64
+    return lambda x: narrow
 
 
 @inline
 def lanes_of(n):
     """Return how many lanes a row of n classes has."""
     lanes = 1
-    while lanes < WIDTH and n > lanes * DEPTH:
+    while lanes < WIDTH and n - 1 > lanes * DEPTH:
         lanes *= 2
     return lanes
+
+
+@inline
+def four_rows():
+    """Return four arrays of one number a lane."""
+    return np.empty(WIDTH), np.empty(WIDTH), np.empty(WIDTH), np.empty(WIDTH)
 
 
 @inline
@@ -48,34 +76,94 @@ def share(total, lost, lanes):
         for first in range(0, WIDTH, lanes):
             whole, rest = 0.0, 0.0
             for w in range(first, first + lanes):
-                whole, error = two_sum(whole, total[w])
+                whole, error = two_sum(whole, np.float64(total[w]))
                 rest += error + lost[w]
             for w in range(first, first + lanes):
                 total[w], lost[w] = whole, rest
 
 
 @inline
-def load(z, lanes, x, x_low, m):
+def place(y, m, n, lanes, depth):
+    """Return line and first lane, of those of its row, of class y where m is the largest of n classes."""
+    if y == m:
+        return depth, 0
+    y = m if y == n - 1 else y
+    return y // lanes, y % lanes
+
+
+@inline
+def load(z, lanes, x, x_low, x_rough, m):
     """Fill the distances from the largest logits, and the largest classes, -1 for rows of nan."""
-    n = z.shape[1]
-    for k in range(x.shape[0]):
+    n, depth = z.shape[1], x.shape[0] - 1
+    largest, infinite, line = np.empty(WIDTH), np.empty(WIDTH), np.empty(WIDTH, np.int64)
+    fill(x.reshape(x.size), -math.inf)
+    for r in range(m.size):
+        for k in range(n if lanes == 1 else 0):
+            x[k, r] = z[r, k]
+        for k in range(0 if lanes == 1 else -(-n // lanes)):
+            for j in range(k * lanes, min((k + 1) * lanes, n)):
+                x[k, r * lanes + j - k * lanes] = z[r, j]
+    fill(largest, -math.inf)
+    fill(infinite, 0.0)
+    fill(line, 0)
+    for k in range(depth + 1):
         for w in range(WIDTH):
-            x[k, w], x_low[k, w] = math.inf, 0.0
-    for r in range(z.shape[0]):
-        m[r] = argmax(z[r])
-        largest, infinite = np.float64(z[r, m[r]]), 0
-        for first in range(0, n, lanes):
-            k = first // lanes
-            for j in range(first, min(first + lanes, n)):
-                w = r * lanes + j - first
-                x[k, w], low = two_sum(largest, -np.float64(z[r, j]))
-                x_low[k, w] = low if x[k, w] < math.inf else 0.0
-                infinite += 1 if z[r, j] == math.inf else 0
-        x[m[r] // lanes, r * lanes + m[r] % lanes] = math.inf
-        if infinite == 1:
-            for j in range(n):
-                x[j // lanes, r * lanes + j % lanes] = math.inf
-        m[r] = m[r] if largest > -math.inf and infinite < 2 else -1
+            above = x[k, w] > largest[w]
+            largest[w], line[w] = x[k, w] if above else largest[w], k if above else line[w]
+            infinite[w] += math.nan if x[k, w] != x[k, w] else 1.0 if x[k, w] == math.inf else 0.0
+    for r in range(m.size):
+        best, limits, m[r] = -math.inf, 0.0, -1
+        for w in range(r * lanes, (r + 1) * lanes):
+            k = line[w] * lanes + w - r * lanes
+            limits += infinite[w]
+            if largest[w] > best or (largest[w] == best and k < m[r]):
+                best, m[r] = largest[w], k
+        m[r] = m[r] if limits < 2.0 else -1
+        fill(largest[r * lanes : (r + 1) * lanes], best)
+        last = n - 1
+        if m[r] >= 0:
+            x[m[r] // lanes, r * lanes + m[r] % lanes] = x[last // lanes, r * lanes + last % lanes]
+        x[last // lanes, r * lanes + last % lanes] = -math.inf
+    for k in range(depth):
+        for w in range(WIDTH):
+            x[k, w], low = two_sum(largest[w], -x[k, w])
+            x_low[k, w] = low if x[k, w] < math.inf else 0.0
+            x_rough[k, w] = np.float32(x[k, w])
+    fill(x[depth], 0.0)
+    fill(x_low[depth], 0.0)
+
+
+@inline
+def approach(beta, lanes, x, mu, lost):
+    """Fill μ by Newton's method in float32: to some four digits, or to anything where float32 overflows."""
+    beta = beta if abs(beta) > FLAT else FLAT
+    inverse, beta = np.float32(1.0 / beta), np.float32(beta)
+    at, others, slope = np.zeros(WIDTH, np.float32), np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
+    moving = np.ones(WIDTH, np.float32)
+    for _ in range(STEPS):
+        fill(others, rough.ZERO)
+        fill(slope, rough.ZERO)
+        for k in range(x.shape[0] - 1):
+            for w in range(WIDTH):
+                p, b = rough.exp_tempered(at[w] + x[k, w], beta, inverse)
+                others[w] += p
+                slope[w] += p / b
+        fill(lost, 0.0)
+        share(others, lost, lanes)
+        fill(lost, 0.0)
+        share(slope, lost, lanes)
+        count = 0
+        for w in range(WIDTH):
+            step = rough.newton_step(beta, inverse, at[w], others[w], slope[w])
+            further = at[w] + step if at[w] + step > rough.ZERO else rough.ZERO
+            goes_on = abs(step) > np.float32(ROUGH) * further
+            at[w] = further if moving[w] > rough.ZERO else at[w]
+            moving[w] = moving[w] if goes_on else rough.ZERO
+            count += 1 if moving[w] > rough.ZERO else 0
+        if count == 0:
+            break
+    for w in range(WIDTH):
+        mu[w] = np.float64(at[w]) if at[w] < rough.INFINITY else 0.0
 
 
 @inline
@@ -83,7 +171,7 @@ def sweep(beta, mu, x, others, slope):
     """Fill Σ p and Σ p/b of all classes but the largest, good to 2^-35."""
     fill(others, 0.0)
     fill(slope, 0.0)
-    for k in range(x.shape[0]):
+    for k in range(x.shape[0] - 1):
         for w in range(WIDTH):
             log_p, _, b = single.log_tempered(mu[w] + x[k, w], 0.0, beta, 0.0)
             inside = log_p > -math.inf
@@ -113,106 +201,172 @@ def advance(beta, mu, others, slope, moving):
 
 
 @inline
-def normalize(beta, lanes, mu, x, others, slope, lost, moving):
-    """Fill μ by Newton's method, but for a last step; no row waits for another one or is moved by it."""
-    fill(mu, 0.0)
-    fill(moving, 1.0)
+def go_on(beta, lanes, mu, x, others, slope, lost, moving):
+    """Move μ by Newton's method where ``moving`` is not 0; no row waits for another one or is moved by it."""
     for _ in range(SWEEPS):
         sweep(beta, mu, x, others, slope)
+        fill(lost, 0.0)
         share(others, lost, lanes)
+        fill(lost, 0.0)
         share(slope, lost, lanes)
         if advance(beta, mu, others, slope, moving) == 0:
             break
 
 
 @inline
-def settle(t, lanes, mu, x, x_low, log_p, log_low, b, others, slope, lost, step):
-    """Fill μ but for a last step δ, and what belongs to it in twice the precision."""
+def settle(narrow, t, lanes, mu, x, x_low, log_p, log_low, r, escort, escort_low, step):
+    """Fill μ but for a last step δ, and what belongs to μ: log p, 1/b and the escorts p^t."""
     beta, beta_low = two_sum(t, -1.0)
-    normalize(beta, lanes, mu, x, others, slope, lost, step)
-    fill(others, 0.0)
-    fill(step, 0.0)
-    fill(slope, 0.0)
-    for k in range(x.shape[0]):
+    depth = x.shape[0] - 1
+    others, slope, bend, twist = four_rows()
+    lost, moving, _, _ = four_rows()
+    small = SMALL if t >= 1.0 else GOOD
+    for attempt in range(2):
+        for vector in (others, step, slope, bend, twist):
+            fill(vector, 0.0)
+        for k in range(depth + 1):
+            for w in range(WIDTH):
+                if narrow:
+                    log_p[k, w], b = special.log_tempered_rounded(mu[w] + x[k, w], beta)
+                    p = special.exp_within(log_p[k, w])
+                    p, p_low = p if log_p[k, w] > -700.0 else 0.0, 0.0
+                else:
+                    v, low = two_sum(mu[w], x[k, w])
+                    low = low + x_low[k, w] if v < math.inf else 0.0
+                    log_p[k, w], log_low[k, w], b = special.log_tempered(v, low, beta, beta_low)
+                    p, p_low = special.exp_parts(log_p[k, w], log_low[k, w])
+                inside = (log_p[k, w] > -math.inf) & (b < math.inf)
+                inverse = 1.0 / b if inside else 0.0
+                q = p * inverse
+                r[k, w], escort[k, w] = inverse, q
+                escort_low[k, w] = 0.0 if narrow or not inside else (fma(-q, b, p) + p_low) * inverse
+                if k < depth:
+                    others[w], error = two_sum(others[w], p)
+                    step[w] += error + p_low
+                    slope[w] += q
+                    bend[w] += q * inverse
+                    twist[w] += q * inverse * inverse
+        share(others, step, lanes)
+        for vector in (slope, bend, twist):
+            fill(lost, 0.0)
+            share(vector, lost, lanes)
+        far = 0
         for w in range(WIDTH):
-            v, low = two_sum(mu[w], x[k, w])
-            low = low + x_low[k, w] if v < math.inf else 0.0
-            log_p[k, w], log_low[k, w], b[k, w] = special.log_tempered(v, low, beta, beta_low)
-            p, p_low = special.exp_parts(log_p[k, w], log_low[k, w])
-            others[w], error = two_sum(others[w], p)
-            step[w] += error + p_low
-            slope[w] += p / b[k, w] if p > 0.0 else 0.0
-    share(others, step, lanes)
-    share(slope, lost, lanes)
-    for w in range(WIDTH):
-        log_m, low, b_m = special.log_tempered(mu[w], 0.0, beta, beta_low)
-        minus_short, short_low = special.expm1_parts(log_m, low)
-        excess, error = two_sum(others[w], minus_short)
-        step[w] = (excess + (error + short_low + step[w])) / (slope[w] + (1.0 + minus_short) / b_m)
+            inverse = r[depth, w]
+            minus_short, short_low = special.expm1_parts(log_p[depth, w], 0.0 if narrow else log_low[depth, w])
+            excess, error = two_sum(others[w], minus_short)
+            own = (1.0 + minus_short) * inverse
+            whole = slope[w] + own
+            first = (excess + (error + short_low + step[w])) / whole
+            second = 0.5 * t * (bend[w] + own * inverse) / whole
+            third = t * (2.0 * t - 1.0) / 6.0 * (twist[w] + own * inverse * inverse) / whole
+            series = fma(first, fma(first, fma(2.0 * second, second, -third), second), 1.0)
+            step[w] = first * series if t >= 1.0 else first
+            moving[w] = 1.0 if abs(first) > small * mu[w] else 0.0
+            far += 1 if moving[w] > 0.0 else 0
+        if far == 0 or attempt == 1:
+            break
+        go_on(beta, lanes, mu, x, others, slope, lost, moving)
 
 
 @inline
-def correct(t, mu, step, x, x_low, log_p, log_low, b, escort):
-    """Move log p by the last step, and fill the escorts p^t as escort + b."""
+def correct(narrow, t, mu, step, x, x_low, log_p, log_low, r, escort, escort_low, mass, mass_low):
+    """Move log p and the escorts p^t by the last step δ: the powers of δ beyond the fourth do not matter."""
     beta, beta_low = two_sum(t, -1.0)
     far = 0
     for k in range(x.shape[0]):
         for w in range(WIDTH):
+            d = step[w] * r[k, w]
+            far += 1 if abs(d) > 2.0**-10 else 0
+            w_d = beta * d
+            d = d * fma(w_d, fma(w_d, fma(w_d, -0.25, 1.0 / 3.0), -0.5), 1.0)
             inside = log_p[k, w] > -math.inf
-            d = step[w] / b[k, w] if inside else 0.0
-            far += 1 if abs(d) > NEAR else 0
-            high, low = fast_two_sum(log_p[k, w], log_low[k, w] - d * (1.0 - 0.5 * beta * d))
-            log_p[k, w], log_low[k, w] = high, low if inside else 0.0
+            high, low = fast_two_sum(log_p[k, w], (0.0 if narrow else log_low[k, w]) - d)
+            log_p[k, w], log_low[k, w] = high, low if inside and not narrow else 0.0
+            d *= -t
+            change = d * fma(d, fma(d, fma(d, fma(d, 1.0 / 120.0, 1.0 / 24.0), 1.0 / 6.0), 0.5), 1.0)
+            escort[k, w], low = fast_two_sum(escort[k, w], fma(escort[k, w], change, escort_low[k, w]))
+            escort_low[k, w] = 0.0 if narrow else low
     if far > 0:  # next to the edge of a support
         for k in range(x.shape[0]):
             for w in range(WIDTH):
-                if abs(step[w] / b[k, w]) > NEAR:
+                if abs(step[w] * r[k, w]) > 2.0**-10:
                     v, low = two_sum(mu[w], x[k, w])
                     low += step[w] + x_low[k, w]
                     log_p[k, w], log_low[k, w], _ = special.log_tempered(v, low, beta, beta_low)
-    for k in range(x.shape[0]):
+                    escort[k, w], escort_low[k, w] = special.power_within(log_p[k, w], log_low[k, w], t)
+    fill(mass, 0.0)
+    fill(mass_low, 0.0)
+    for k in range(x.shape[0] - 1):
         for w in range(WIDTH):
-            escort[k, w], b[k, w] = special.power_within(log_p[k, w], log_low[k, w], t)
-
-
-@inline
-def largest_terms(loss, t, mu, step, log_p, log_low, p, c, escort, escort_low):
-    """Fill log p, p, 1 - p and p^t of the largest classes."""
-    beta, beta_low = two_sum(t, -1.0)
-    for w in range(WIDTH):
-        high, low = two_sum(mu[w], step[w])
-        log_p[w], log_low[w], _ = special.log_tempered(high, low, beta, beta_low)
-        p[w] = special.exp_sum(log_p[w], log_low[w])
-        c[w] = complement(loss, log_p[w], log_low[w], p[w])
-        escort[w], escort_low[w] = special.power_within(log_p[w], log_low[w], t)
-
-
-@inline
-def pay(loss, y, log_p, log_low, p, c, f, f1):
-    """Fill what the classes with the label y, one a lane, pay, and its derivative."""
-    for w in range(WIDTH):
-        f[w], f1[w], _ = tempered_kernel(core(loss), log_p[w], log_low[w], p[w], c[w], y)
-
-
-@inline
-def pay_all(loss, log_p, log_low, escort, escort_low, f1, paid, paid_low, slope, slope_low, mass, mass_low):
-    """Fill the derivatives of what the classes without label pay; add it, these and the escorts to the sums."""
-    for k in range(f1.shape[0]):
-        for w in range(WIDTH):
-            value, f1[k, w], _ = tempered_kernel(core(loss), log_p[k, w], log_low[k, w], 0.0, 1.0, 0.0)
-            paid[w], error = two_sum(paid[w], value)
-            paid_low[w] += error
-            slope[w], error = two_sum(slope[w], f1[k, w])
-            slope_low[w] += error
             mass[w], error = two_sum(mass[w], escort[k, w])
             mass_low[w] += error + escort_low[k, w]
 
 
 @inline
-def unload(lanes, x, out):
-    """Copy a block to rows."""
-    n = out.shape[1]
-    for r in range(out.shape[0]):
-        for k in range(x.shape[0]):
-            for i in range(min(lanes, n - k * lanes)):
+def gather(y, m, n, lanes, x, other, here, other_here):
+    """Copy what two blocks hold of the classes y to all lanes of their rows."""
+    for r in range(m.size):
+        k, w = place(y[r], m[r], n, lanes, x.shape[0] - 1)
+        for i in range(r * lanes, (r + 1) * lanes):
+            here[i], other_here[i] = x[k, r * lanes + w], other[k, r * lanes + w]
+
+
+@inline
+def take_out(y, m, n, lanes, log_p):
+    """Set log p to nan where no class is, and in the places of the classes y: nothing is paid there."""
+    depth = log_p.shape[0] - 1
+    for r in range(m.size):
+        k, w = place(y[r], m[r], n, lanes, depth)
+        for i in range(lanes) if k == depth else range(w, w + 1):
+            log_p[k, r * lanes + i] = math.nan
+        for i in range(n - 1 - (depth - 1) * lanes, lanes):
+            log_p[depth - 1, r * lanes + i] = math.nan
+
+
+@inline
+def pay_label(loss, narrow, log_p, low, f, f1):
+    """Fill what the labels pay, one in a lane, and its derivative."""
+    for w in range(WIDTH):
+        short, short_low = special.expm1_parts(log_p[w], low[w])
+        p = special.exp_sum(log_p[w], low[w])
+        c = -(short + short_low) if log_p[w] > -0.3 else 1.0 - p
+        f[w], f1[w], _ = tempered_kernel(core(loss), log_p[w], 0.0 if narrow else low[w], p, c, 1.0)
+
+
+@inline
+def pay_others(loss, narrow, log_p, log_low, f1, paid, paid_low, slope, slope_low, of_largest):
+    """Fill the derivatives of what classes without label pay; sum it and these, the largest classes apart."""
+    for vector in (paid, paid_low, slope, slope_low):
+        fill(vector, 0.0)
+    depth = f1.shape[0] - 1
+    for k in range(depth + 1):
+        for w in range(WIDTH):
+            low = 0.0 if narrow else log_low[k, w]
+            value, first, _ = tempered_kernel(core(loss), log_p[k, w], low, 0.0, 1.0, 0.0)
+            there = log_p[k, w] == log_p[k, w]
+            value, f1[k, w] = value if there else 0.0, first if there else 0.0
+            if k < depth:
+                paid[w], error = two_sum(paid[w], value)
+                paid_low[w] += error
+                slope[w], error = two_sum(slope[w], f1[k, w])
+                slope_low[w] += error
+            else:
+                of_largest[w] = value
+
+
+@inline
+def unload(y, m, n, lanes, x, of_label, of_largest, out):
+    """Copy a block to rows, and what belongs to the labels and the largest classes."""
+    depth = x.shape[0] - 1
+    for r in range(m.size):
+        for k in range(depth):
+            for i in range(min(lanes, n - 1 - k * lanes)):
                 out[r, k * lanes + i] = x[k, r * lanes + i]
+        if m[r] < 0:
+            continue
+        k, w = place(n - 1, m[r], n, lanes, depth)
+        if k < depth:
+            out[r, n - 1] = x[k, r * lanes + w]
+        out[r, y[r]] = of_label[r * lanes]
+        out[r, m[r]] = of_largest[r * lanes]

@@ -58,17 +58,18 @@ EXP_TAIL = (
     2.5100424157005067e-08,
     2.0911264239196083e-09,
 )
-# (log((1+s)/(1-s)) - 2s) / s^3 in s^2, |s| <= 0.1716: Chebyshev fit, off by 2^-60.7 of 2s
+# (log((1+s)/(1-s)) - 2s) / s^3 in s^2, |s| <= 0.1716: Chebyshev fit, off by 2^-64.8 of 2s
 LOG_TAIL = (
     0.6666666666666666,
-    0.4000000000000089,
-    0.28571428570795937,
-    0.22222222393451754,
-    0.18181795454619548,
-    0.15386249783145214,
-    0.13268503447792365,
-    0.1308944373626974,
+    0.4000000000000088,
+    0.28571428570803614,
+    0.22222222391713917,
+    0.18181795640132906,
+    0.15386239702814658,
+    0.13268773138656886,
+    0.13086626147840102,
 )
+LOG_TAIL_LOW = 3.49901420455894e-17  # what the first of these lacks
 # the same on |s| <= 1/3, for logarithms of 1 to 2 without a reduction: off by 2^-58.9 of 2s
 LOG_UNIT_TAIL = (
     0.6666666666666666,
@@ -285,21 +286,30 @@ def expm1(x, x_low=0.0):
 
 @inline
 def _log_quotient(f, g):
-    """Write log(1 + f + g), sqrt(1/2) <= 1 + f < sqrt(2), as q + q_low + tail with q = f/(1 + f/2)."""
+    """Write log(1 + f + g), sqrt(1/2) <= 1 + f < sqrt(2), as q + low + tail with q = f/(1 + f/2).
+
+    Of the series q + q³ (a0 + ...), the first term of the tail has a low part too: where |log p| is
+    in the hundreds, its error would be seen in p.
+    """
     divisor, divisor_low = fast_two_sum(1.0, 0.5 * f)
     reciprocal = 1.0 / divisor
     q = f * reciprocal
     q_low = (fma(-q, divisor, f) + (g - q * fma(0.5, g, divisor_low))) * reciprocal
-    w = (0.5 * q) * (0.5 * q)
+    s = 0.5 * q
+    w, w_low = product(s, s)
+    cube, cube_low = product(s, w)
+    cube_low += fma(s, w_low, 1.5 * (q_low * w))
     a0, a1, a2, a3, a4, a5, a6, a7 = LOG_TAIL
     w2 = w * w
-    series = fma(w2 * w2, fma(w2, fma(w, a7, a6), fma(w, a5, a4)), fma(w2, fma(w, a3, a2), fma(w, a1, a0)))
-    return q, q_low, (0.5 * q) * (w * series)
+    series = fma(w2, fma(w2, fma(w2, a7, fma(w, a6, a5)), fma(w, a4, a3)), fma(w, a2, a1))
+    tail, tail_low = product(a0, cube)
+    low = q_low + (tail_low + fma(a0, cube_low, fma(LOG_TAIL_LOW, cube, cube * (w * series))))
+    return q, low, tail
 
 
 @inline
 def log1p_parts(x, low):
-    """Return log(1 + x + low), x >= 0, as high + low with relative error below 2^-56."""
+    """Return log(1 + x + low), x >= 0, as high + low with relative error below 2^-59."""
     s, s_low = two_sum(1.0, x)
     s_low = s_low + low
     k = (float_to_bits(s) - SQRT_HALF_BITS) >> 52
@@ -341,7 +351,7 @@ def log1p_unit_parts(x, low):
 
 @inline
 def log_parts(x, low):
-    """Return log(x + low), x > 0, as high + low with an error below 2^-56 of the larger of it and 2^-1074."""
+    """Return log(x + low), x > 0, as high + low with an error below 2^-59 of the larger of it and 2^-1074."""
     tiny = x < 2.0**-960
     x, low = x * (2.0**120 if tiny else 1.0), low * (2.0**120 if tiny else 1.0)
     k = (float_to_bits(x) - SQRT_HALF_BITS) >> 52
@@ -387,6 +397,16 @@ def log_tempered(v, v_low, beta, beta_low):
 
 
 @inline
+def log_tempered_rounded(v, beta):
+    """Return log p of p = [1 + β v]_+^(-1/β), and 1 + β v, |v| < 2^900.  Worst error 2 ulp."""
+    w = beta * v
+    b, b_low = two_sum(1.0, w)
+    high, _ = log_parts(b if b > 0.0 else 0.0, b_low)
+    q = v - v * (w * (0.5 - w / 3.0)) if abs(w) < 2.0**-40 else high * (1.0 / beta)
+    return -math.inf if v == math.inf or b <= 0.0 else -q, b
+
+
+@inline
 def power_parts(log_x, low, a, a_low):
     """Return the high and low part of a log x, as ``exp_sum`` takes them for x^a."""
     high = a * log_x
@@ -411,6 +431,12 @@ def power_within(log_x, low, a):
     """Return x^a for x <= 1 and a > 0 as high + low, relative error below 2^-57 where normal."""
     high, low = exp_parts(*power_parts(log_x, low, a, 0.0))
     return (high, low) if log_x > -math.inf else (0.0, 0.0)
+
+
+@inline
+def times(x, low, y, y_low):
+    """Return (x + low)·(y + y_low), rounded about once."""
+    return fma(x, y, fma(x, y_low, low * y))
 
 
 @inline

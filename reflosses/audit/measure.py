@@ -19,6 +19,7 @@ from ..oracle import PRECISIONS, round_to
 
 FLOAT64_ULPS = 4  # what a computation in float64 may lose before it is rounded
 FLOOR = 2.0**-1010  # float64 results below carry the rounding of subnormal factors: an absolute error
+LARGEST = np.finfo(np.float64).max
 ROUNDING = 0.501  # one rounding is 0.5; the rest is the float64 error that shifts a near tie
 
 
@@ -51,6 +52,7 @@ def errors(computed, certified, magnitudes=None):
     ndarray of float64
         inf for a nan or an infinity that should be finite, for anything but the same infinity
         where the truth overflows, and for anything but 0 where the truth is 0 without terms.
+        Only where Σ |terms| overflows in float64 is nan no error: terms may be infinities of both signs.
     """
     return _measure(computed, certified, magnitudes, _in_ulps)
 
@@ -91,6 +93,8 @@ def _measure(computed, certified, magnitudes, unit):
 def _error(x, truth, terms, unit):
     value = float(x)
     if truth.is_nan() or (not np.isfinite(value) and value == float(round_to(truth, x.dtype))):
+        return 0.0
+    if np.isnan(value) and truth.is_finite() and max(abs(truth), terms) > LARGEST:
         return 0.0
     if not (np.isfinite(value) and truth.is_finite()):
         return inf

@@ -35,7 +35,8 @@ class BiTempered(NamedTuple):
     Accuracy
     --------
     J has no cancellation, so that a confident row's value, about (1 - p)²/2, keeps its digits; it is
-    log p that is carried to twice the precision.  For soft labels p - y cancels near p = y.
+    log p that is carried to twice the precision.  For soft labels p - y cancels near p = y.  For
+    t1 > 1 + t2, F' of a tiny p may overflow, and sums of infinite terms with both signs are nan.
 
     References
     ----------
