@@ -62,8 +62,8 @@ def product(a, b):
 
 
 @inline
-def exp(x):
-    """Return exp(x) with relative error below 2^-37."""
+def exp(x, low=0.0):
+    """Return exp(x) with relative error below 2^-37; a float32's worth of digits does not see ``low``."""
     x = -708.0 if x < -708.0 else x
     x = 709.0 if x > 709.0 else x
     shifted = fma(x, LOG2_E, MAGIC)

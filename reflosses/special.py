@@ -235,9 +235,9 @@ def exp_within(x):
 
 
 @inline
-def exp(x):
-    """Return exp(x).  Worst error 0.8 ulp."""
-    shifted, e = _exp_reduced(x, 0.0, MAGIC_128)
+def exp(x, low=0.0):
+    """Return exp(x + low), |low| <= ulp(x).  Worst error 0.8 ulp."""
+    shifted, e = _exp_reduced(x, low, MAGIC_128)
     large = x > 600.0
     result = _limited(x, _times_power(e, shifted - 256.0 if large else shifted) * (2.0**256 if large else 1.0))
     return result if not x > EXP_OVERFLOW else math.inf
@@ -398,11 +398,19 @@ def log_tempered(v, v_low, beta, beta_low):
 
 @inline
 def log_tempered_rounded(v, beta):
-    """Return log p of p = [1 + β v]_+^(-1/β), and 1 + β v, |v| < 2^900.  Worst error 2 ulp."""
+    """Return log p of p = [1 + β v]_+^(-1/β), and 1 + β v, for results narrower than float64.  Worst error 4 ulp."""
     w = beta * v
     b, b_low = two_sum(1.0, w)
-    high, _ = log_parts(b if b > 0.0 else 0.0, b_low)
-    q = v - v * (w * (0.5 - w / 3.0)) if abs(w) < 2.0**-40 else high * (1.0 / beta)
+    k = (float_to_bits(b) - SQRT_HALF_BITS) >> 52
+    f = (bits_to_float(float_to_bits(b) - (k << 52)) - 1.0) + (b_low if k == 0 else 0.0)
+    s = f / (2.0 + f)
+    x = s * s
+    a0, a1, a2, a3, a4, a5, a6, a7 = LOG_TAIL
+    x2 = x * x
+    series = fma(x2 * x2, fma(x2, fma(x, a7, a6), fma(x, a5, a4)), fma(x2, fma(x, a3, a2), fma(x, a1, a0)))
+    n = bits_to_float(k + float_to_bits(MAGIC)) - MAGIC
+    high = fma(n, LN2_HIGH, fma(s * x, series, 2.0 * s) + n * LN2_LOW)
+    q = v * (1.0 - w * (0.5 - w / 3.0)) if abs(w) < 2.0**-40 else high * (1.0 / beta)
     return -math.inf if v == math.inf or b <= 0.0 else -q, b
 
 
@@ -417,11 +425,7 @@ def power_parts(log_x, low, a, a_low):
 @inline
 def power(log_x, low, a, a_low):
     """Return x^a from log x = log_x + low; 1 for a = 0, and 0 for x = 0 and any other a."""
-    high, low = power_parts(log_x, low, a, a_low)
-    large = high > 600.0
-    reduced, error = two_sum(high, -200.0 * LN2_HIGH)
-    reduced, error = (reduced, low + (error - 200.0 * LN2_LOW)) if large else (high, low)
-    result = exp_sum(reduced, error if abs(reduced) < math.inf else 0.0) * (2.0**200 if large else 1.0)
+    result = exp(*power_parts(log_x, low, a, a_low))
     result = result if log_x > -math.inf or log_x != log_x else 0.0
     return 1.0 if a == 0.0 and log_x == log_x else result
 

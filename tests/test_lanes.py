@@ -1,0 +1,79 @@
+"""Rows with hard labels under the tempered softmax, worked on in lanes, beside the general rows."""
+
+import math
+
+import numpy as np
+import pytest
+
+from reflosses import BiTempered, rough, value_and_gradient
+
+TEMPERATURES = (0.8, 1.2), (1.0, 1.0), (0.2, 4.0), (0.5, 0.8), (0.9, 1 + 1e-9)
+INF = math.inf
+
+
+def agree(loss, z, y, ulps=64):
+    """Assert that classes and the rows of probabilities they stand for give the same, but for roundings.
+
+    A gradient is a difference: its yardstick is the largest of its row.
+    """
+    found, expected = value_and_gradient(loss, z, y), value_and_gradient(loss, z, np.eye(z.shape[1])[y])
+    for ours, other in zip(found, expected, strict=True):
+        size = np.abs(other) if other.ndim == 1 else np.abs(other).max(axis=1, keepdims=True)
+        assert (np.abs(ours - other) <= ulps * np.finfo(z.dtype).eps * size).all()
+
+
+@pytest.mark.parametrize("t", TEMPERATURES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("n", [1, 2, 3, 33, 64, 65, 66, 129, 130, 257, 4097])
+def test_rows_of_any_length(n, dtype, t):
+    random = np.random.default_rng(n)
+    z = (random.normal(size=(7, n)) * np.array([[0.01, 0.3, 1, 3, 10, 30, 2]]).T).astype(dtype)
+    agree(BiTempered(*t), z, random.integers(0, n, 7))
+    agree(BiTempered(*t), z, z.argmax(axis=1))
+    agree(BiTempered(*t), z, np.full(7, n - 1))
+
+
+@pytest.mark.parametrize("t", TEMPERATURES)
+@pytest.mark.parametrize(
+    "row",
+    [
+        [1000.0, 0.0, 3.0],  # p below the smallest number
+        [100.0, 0.0, -INF],  # p below the smallest float32
+        [1e30, 0.0, 9e29],
+        [1e300, -1e300, 0.0],  # logits that are infinite in float32
+        [0.0, 0.0, 0.0],
+        [1.0, 1.0, 1.0 - 2**-50],
+        [3.0, -2.0, -2.0],  # at t = 0.8, where a support ends
+        [INF, 0.0, 1.0],
+    ],
+)
+def test_rows_where_float32_is_no_beginning(row, t):
+    z = np.array([row] * 3)
+    beside = np.array([[0.3, -0.2, 1.0]])
+    for y in np.array([0, 1, 2]), np.array([2, 2, 2]):
+        with np.errstate(invalid="ignore"):
+            found, general = (
+                value_and_gradient(BiTempered(*t), z, y),
+                value_and_gradient(BiTempered(*t), z, np.eye(3)[y]),
+            )
+        for ours, other in zip(found, general, strict=True):
+            np.testing.assert_allclose(ours, other, rtol=1e-13, atol=1e-300)
+        both = value_and_gradient(BiTempered(*t), np.concatenate([beside, z]), np.append(0, y))
+        for ours, alone in zip(both, found, strict=True):
+            np.testing.assert_array_equal(ours[1:], alone)
+
+
+def test_functions_in_float32():
+    x = np.concatenate([np.linspace(-0.991, 4.0, 500), [1e-30, -1e-30, 1e30, 1e-5]]).astype(np.float32)
+    for w in x:
+        found, one_more = rough.log2_1p(w)
+        assert abs(found / (math.log1p(w) / math.log(2)) - 1) < 2**-18
+        assert one_more == np.float32(1) + w
+    for y in np.concatenate([np.linspace(-99, 100, 999), [1e-30, -1e-20]]).astype(np.float32):
+        assert abs(rough.exp2m1(y) / math.expm1(y * math.log(2)) - 1) < 2**-18
+    beta = np.float32(0.5)
+    for v in np.linspace(0, 50, 77, dtype=np.float32):
+        p, b = rough.exp_tempered(v, beta, np.float32(2))
+        assert (abs(p / (1 + 0.5 * v) ** -2.0 - 1) < 2**-17, b) == (True, 1 + beta * v)
+    assert rough.exp_tempered(np.float32(3), -beta, np.float32(-2)) == (0, 1)  # outside of a support
+    assert rough.exp_tempered(np.float32(INF), beta, np.float32(2))[0] == 0
