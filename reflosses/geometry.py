@@ -214,18 +214,21 @@ def positive_labels(loss, labels, row, n):
 # ---- one row ------------------------------------------------------------------------------
 
 
-def _open_tempered_row(loss, z, u, q, c):
-    return tempered.open_row(loss, bare(core(loss)).t2, z, u, q, c)
+def _open_tempered_row(loss, z, u, q, c, x, x_low):
+    return tempered.open_row(loss, bare(core(loss)).t2, z, u, q, c, x, x_low)
 
 
 @by_contract(
-    one_against_rest=rest.open_row,
+    one_against_rest=lambda loss, z, u, q, c, x, x_low: rest.open_row(loss, z, u, q, c),
     tempered=_open_tempered_row,
-    given=probabilities.open_given_row,
-    rescaled=probabilities.open_row,
+    given=lambda loss, z, u, q, c, x, x_low: probabilities.open_given_row(loss, z, u, q, c),
+    rescaled=lambda loss, z, u, q, c, x, x_low: probabilities.open_row(loss, z, u, q, c),
 )
-def open_row(loss, z, u, q, c):
-    """Fill what the kernels are asked with; return the largest class, or -1 for a row of nan."""
+def open_row(loss, z, u, q, c, x, x_low):
+    """Fill what the kernels are asked with; return the largest class, or -1 for a row of nan.
+
+    x and x_low are room to work in.
+    """
     return rows.softmax_row(loss, z, u, q, c)
 
 
