@@ -106,7 +106,7 @@ def pair_of_logits(i, loss, class_weight, factor, logits, labels, weights, upstr
     first = labels[i] == 0
     a, b = np.float64(logits[2 * i]), np.float64(logits[2 * i + 1])
     high, low = margin(loss, b if first else a, a if first else b)
-    value, slope = pair_terms(loss, high, low)
+    value, slope = pair_terms(loss, high, low, 2)
     w = per_class(class_weight, labels[i])
     if values is not None:
         values[i] = weighted(weights, i, mass_times(w, value))

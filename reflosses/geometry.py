@@ -344,15 +344,15 @@ def hard_terms(loss, odds, odds_low, n):
     return value, c * slope, slope * q
 
 
-def _pair_against_rest(loss, high, low):
-    value, slope, _ = one_against_rest(core(loss), -high, -low, 2)
+def _pair_against_rest(loss, high, low, n):
+    value, slope, _ = one_against_rest(core(loss), -high, -low, n)
     return value, slope
 
 
 @by_contract(one_against_rest=_pair_against_rest)
-def pair_terms(loss, high, low):
-    """Return what a label pays, and its slope, where the other one of two classes is high + low above it."""
+def pair_terms(loss, high, low, n):
+    """Return what a label of n classes pays, and its slope, where the others' odds are exp(high + low)."""
     c, q, tail = rows.logistic(loss, high, low)
     u = -((high if high > 0.0 else 0.0) + (tail + (low if high > 0.0 else 0.0)))
-    value, slope, _ = classwise(loss, u, q, c, 1.0, 2)
+    value, slope, _ = classwise(loss, u, q, c, 1.0, n)
     return value, c * slope

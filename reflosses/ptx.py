@@ -1,0 +1,63 @@
+"""How drivers are compiled for CUDA: without contraction of a·b + c, with or without a GPU at hand.
+
+NVVM turns a·b + c into one rounded operation unless told not to, and numba-cuda does not hand that
+wish on.  Where the rounding error of a product is known and added, a sum that had not rounded the
+product would count the error twice, so kernels are compiled by a dispatcher that tells NVVM itself.
+"""
+
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+from numba import cuda, types
+from numba.cuda import compiler, dispatcher
+from numba.cuda.core.compiler_lock import global_compiler_lock
+
+
+@contextmanager
+def _replaced(module, name, value):
+    given = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, given)
+
+
+def _compile_unfused(*arguments, nvvm_options, **options):
+    return compiler.compile_cuda(*arguments, nvvm_options={**nvvm_options, "fma": False}, **options)
+
+
+class Unfused(dispatcher.CUDADispatcher):
+    """A dispatcher of kernels in which no multiplication is contracted with an addition."""
+
+    @global_compiler_lock  # what is replaced meanwhile is everybody's
+    def compile(self, signature):
+        """Compile the kernel for a signature and bind it to the current GPU."""
+        with _replaced(dispatcher, "compile_cuda", _compile_unfused):
+            return super().compile(signature)
+
+
+def kernel(function):
+    """Return a function as a kernel; link-time optimisation would contract again."""
+    plain = cuda.jit(function, lto=False)
+    return Unfused(plain.py_func, plain.targetoptions)
+
+
+@global_compiler_lock
+def library(function, signature, capability):
+    """Return a kernel's code for a compute capability such as (8, 0); nothing runs, so that no GPU is needed."""
+    function = getattr(function, "py_func", function)
+    there = SimpleNamespace(compute_capability=capability)
+    with _replaced(dispatcher, "get_current_device", lambda: there):  # which compiles the functions it calls
+        result = _compile_unfused(
+            function, types.void, signature, nvvm_options={"fastmath": False, "opt": 3}, cc=capability
+        )
+    entry = result.fndesc.llvm_func_name
+    result.library._entry_name = entry
+    compiler.kernel_fixup(result.library.get_function(entry), False)
+    return result.library
+
+
+def assembly(function, signature, capability):
+    """Return a kernel's PTX for a compute capability."""
+    return library(function, signature, capability).get_asm_str(cc=capability)
