@@ -212,12 +212,22 @@ def _(kind, x):
     return (lambda kind, x: narrow(x)) if kind == types.float32 else (lambda kind, x: wide(x))
 
 
+def exp_native(x):
+    """Return exp(x) as the GPU's own function has it."""
+    return np.exp(x)
+
+
+@overload(exp_native, jit_options={"forceinline": True})
+def _(x):
+    return lambda x: math.exp(x)
+
+
 def _share_in_float32(loss, x, largest):
     """Return exp(x - largest) with the error of the difference taken back."""
     difference = x - largest
     back = difference - x
     low = (x - (difference - back)) - (largest + back)
-    e = np.float32(math.exp(difference))
+    e = exp_native(difference)
     e = e + e * low if e > np.float32(0.0) else e
     return np.float32(1.0) if x == largest else e
 
@@ -269,19 +279,16 @@ def shared_rows(loss, class_weight, factor, logits, labels, weights, upstream, v
             total, low = add(loss, total, low, 0.0 if k == y else e)
         total, low = joined_sum(total, low, sums, lows)
         value, slope = against_label(loss, wide(z[y]), np.float64(largest), total, low, n)
-        if largest == math.inf and total > 1.0:
-            value, slope = math.nan, math.nan
-        w = per_class(class_weight, y)
-        mass = mass_times(row_scale(factor, weights, upstream, i), w)
-        of_label = mass_times(mass, slope)
+        broken = value != value or (largest == math.inf and total > 1.0)
+        w, scale = per_class(class_weight, y), row_scale(factor, weights, upstream, i)
+        of_label = mass_times(scale, math.nan if broken else mass_times(w, slope))
         if values is not None and cuda.threadIdx.x == 0:
-            values[i] = fitting(values, weighted(weights, i, mass_times(w, value)))
+            values[i] = fitting(values, weighted(weights, i, math.nan if broken else mass_times(w, value)))
         if gradient is not None:
             of_others = cast(kind, -of_label / total if total > 0.0 else 0.0)
             for k in range(cuda.threadIdx.x, n, cuda.blockDim.x):
                 g = np.float64(of_others * share_of_largest(loss, cast(kind, z[k]), largest))
-                g = g if mass != 0.0 and slope == slope else of_label
-                gradient[i, k] = fitting(gradient, of_label if k == y else g)
+                gradient[i, k] = fitting(gradient, of_label if k == y or broken or of_label == 0.0 else g)
 
 
 def driver(function, stamp):

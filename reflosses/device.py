@@ -265,7 +265,7 @@ class OnDevice:
         x = self.converted(z, NARROW, self.dtype) if z.dtype.itemsize == 2 else z
         index, _, _ = self.answers(z.size, (self.drivers.find_outside, x.reshape(x.size), legal.low, high))
         if index >= 0:
-            raise illegal("logits", index, z.shape, self.entry(x, index), legal)
+            raise illegal("logits", index, z.shape, self.entry(x, index), f"in {legal}")
 
     def as_labels(self, labels, z, prepared, normalized):
         y, given = self.adopt(labels, "labels")

@@ -1,0 +1,185 @@
+"""CUDA on every machine: the device's tests in Numba's simulator, and every driver compiled to PTX."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from strategies import USUAL, classes_of, each_kind
+
+from reflosses import CrossEntropy, device, value
+from reflosses.dispatch import Single
+
+ptx = pytest.importorskip("reflosses.ptx")
+from reflosses import cuda as drivers  # noqa: E402
+
+ROOT = Path(__file__).parent.parent
+DEVICE = drivers.build("tests")
+F32, F64, F16, BF16 = np.float32, np.float64, np.float16, np.uint16  # bfloat16 goes as its bits
+OLD, USUAL_GPU, NEW = (7, 5), (8, 0), (9, 0)
+
+
+# In the simulator ---------------------------------------------------------------------------------
+
+
+def pytest_in_the_simulator(*arguments):
+    """Return what a pytest of its own says with ``--device simulator``; its environment stays its own."""
+    command = [sys.executable, "-m", "pytest", "-q", "--numprocesses=0", "--device", "simulator", *arguments]
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, check=False)
+    summary = done.stdout[-6000:] + done.stderr[-2000:]
+    assert done.returncode == 0, summary
+    return summary
+
+
+def test_the_device_in_the_simulator():
+    assert " passed" in pytest_in_the_simulator("tests/test_device.py")
+
+
+EDGES = (
+    "has_no_answer_is_nan or two_infinite or illegal_labels or illegal_probabilities or masked_label or sum_to_one "
+    "or every_dtype or empty_batches or leading_axes or dtype_of_the_logits or one_class or reduction or weight_zero"
+)
+
+
+def test_the_edges_in_the_simulator():
+    """What SPEC says of edges holds on the device: the same tests, on fewer of the verbs."""
+    verbs = "not hessian_vector and not label_gradient and not parameter_gradient and not hessian_diagonal"
+    assert " passed" in pytest_in_the_simulator("tests/test_edges.py", "-k", f"({EDGES}) and {verbs}")
+
+
+# Without a GPU ------------------------------------------------------------------------------------
+
+
+def test_a_missing_package_is_said_in_one_line(monkeypatch):
+    monkeypatch.setattr(device.importlib.util, "find_spec", lambda name: None)
+    device.toolkit.cache_clear()
+    with pytest.raises(RuntimeError, match=r"the GPU needs the package numba-cuda: pip install 'reflosses\[cuda\]'$"):
+        value(CrossEntropy(), [[0.0, 1.0]], [0], device="cuda")
+    device.toolkit.cache_clear()
+
+
+@pytest.mark.skipif(numba.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_said_in_one_line():
+    with pytest.raises(
+        RuntimeError, match=r"^no GPU can be used: .*a driver and a GPU of NVIDIA's are needed$"
+    ) as error:
+        value(CrossEntropy(), [[0.0, 1.0]], [0], device="cuda")
+    assert "\n" not in str(error.value)
+
+
+def test_the_library_imports_no_cuda():
+    code = "import sys, reflosses; print([name for name in sys.modules if name.startswith(('numba.cuda', 'cuda.'))])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# PTX ----------------------------------------------------------------------------------------------
+
+
+def arrays_for(loss, dtype, kind):
+    """Return logits, labels, one result a row and one a logit, of a loss at a dtype."""
+    n = classes_of(loss)
+    logits = np.zeros((2, n) if loss.targets.rows else 2, dtype)
+    labels = np.zeros(2, np.int64) if loss.targets.rows and not kind else np.zeros_like(logits)
+    return logits, labels, np.zeros(2, dtype), np.zeros_like(logits)
+
+
+def general(loss, dtype, kind):
+    """Return driver -> the arguments it is compiled for, of a loss at float32 or float64."""
+    logits, labels, values, slopes = arrays_for(loss, dtype, kind)
+    class_weight = np.ones(3) if loss.targets.rows and not kind else None
+    if not loss.targets.rows:
+        start = (loss, 1.0, logits, labels, None, np.ones(2))
+        return {
+            "pointwise": (*start, values, slopes, slopes),
+            "pointwise_in_labels": (*start, values, slopes),
+            "pointwise_in_parameters": (*start, np.zeros((2, 1)), np.zeros((2, 1))),
+        }
+    room = np.zeros((drivers.ROOM, logits.shape[1], 2))
+    start = (loss, class_weight, 1.0, logits, labels, np.ones(2), None)
+    found = {
+        "rows": (*start, values, slopes, slopes, room),
+        "rows_hessian": (*start, np.zeros((2, 3, 3), dtype), room),
+        "rows_hessian_vector": (*start, np.zeros_like(logits, F64), slopes, room),
+        "rows_in_labels": (*start, values, slopes, room),
+        "rows_in_class_weights": (loss, *start[2:], np.zeros(logits.shape), room),
+    }
+    if len(loss):
+        found["rows_in_parameters"] = (*start, np.zeros((2, 1)), room, np.zeros((2, 1)))
+    return found
+
+
+def hard(loss, dtype):
+    """Return the arguments of the driver of hard labels."""
+    logits, labels, values, slopes = arrays_for(loss, dtype, 0)
+    return loss, None, 1.0, logits, labels, None, None, values, slopes
+
+
+def check(code, name):
+    """Assert what a kernel's PTX must be: no call left, nothing contracted, nothing in local memory."""
+    assert re.search(r"\.visible \.entry", code), name
+    assert not re.search(r"\bcall\b|\.extern \.func", code), name
+    assert not re.search(r"\b(add|mul|sub)\.f(32|64)\b", code), f"{name}: ptxas may contract what has no rounding mode"
+    assert "fma.rn.f64" in code, f"{name}: the fused operations that were asked for"
+    assert ".local" not in code, f"{name}: memory of a thread's own is slow"
+
+
+def compiled(name, arguments, capabilities):
+    """Return a driver's PTX for each compute capability, from one front end."""
+    signature = tuple(map(numba.typeof, arguments))
+    library = ptx.library(getattr(DEVICE, name), signature, capabilities[0])
+    return [library.get_asm_str(cc=capability) for capability in capabilities]
+
+
+@pytest.mark.parametrize("loss, kind", each_kind(USUAL), ids=str)
+def test_every_driver_of_every_loss_compiles(loss, kind):
+    """float64 on the usual GPU, value and gradient on the others; integer labels and those of every class in turn."""
+    given = general(loss, F64, kind)
+    for k, (name, arguments) in enumerate(given.items()):
+        if kind and k > 1:  # what labels change is in the first drivers
+            continue
+        for code in compiled(name, arguments, (USUAL_GPU, OLD, NEW) if k == 0 else (USUAL_GPU,)):
+            check(code, (name, loss))
+
+
+@pytest.mark.parametrize("loss", USUAL, ids=repr)
+def test_float32_compiles_with_short_functions(loss):
+    name, (_, *arguments) = next(iter(general(loss, F32, 0).items()))
+    [code] = compiled(name, (Single(loss), *arguments), (USUAL_GPU,))
+    check(code, name)
+
+
+@pytest.mark.parametrize("dtype", [F64, F32, F16, BF16], ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("loss", [loss for loss in USUAL if getattr(loss, "sparse", False)], ids=repr)
+def test_hard_labels_compile_in_every_dtype(loss, dtype):
+    kernel = loss if dtype is F64 else Single(loss)
+    names = ["hard_rows"] if dtype is F64 else ["hard_rows", "hard_rows_native"]
+    for name in names:
+        arguments = (kernel, *hard(loss, dtype)[1:])
+        for code in compiled(name, arguments, (USUAL_GPU, OLD, NEW)):
+            check(code, (name, loss))
+            assert code.count("bar.sync") >= 6, "three barriers for the largest, and three for the sum"
+        if dtype is F16 and name == "hard_rows":
+            assert "cvt.rn.f16.f64" in code, "rounded once"
+        if name == "hard_rows_native":
+            assert "ex2.approx" in code and "add.rn.f32" in code, "exponentials in float32"
+
+
+def test_what_is_compiled_for_a_gpu_is_not_contracted_by_default():
+    """The same kernel through numba.cuda.jit alone: were it not contracted, ``ptx`` would not be needed."""
+    from numba.cuda import compiler
+
+    arguments = general(CrossEntropy(), F64, 0)["rows"]
+    fused = lambda *given, **options: compiler.compile_cuda(*given, **options)  # noqa: E731
+    given, ptx._compile_unfused = ptx._compile_unfused, fused
+    try:
+        code = ptx.assembly(DEVICE.rows, tuple(map(numba.typeof, arguments)), USUAL_GPU)
+    finally:
+        ptx._compile_unfused = given
+    with pytest.raises(AssertionError, match="contract"):
+        check(code, "rows")
