@@ -37,7 +37,8 @@ def toolkit():
 
     if not config.ENABLE_CUDASIM and not cuda.is_available():
         reason = cuda.cuda_error() or "no NVIDIA GPU was found"
-        raise RuntimeError(f"no GPU can be used: {str(reason).strip()}; a driver and a GPU of NVIDIA's are needed")
+        reason = " ".join(str(reason).split())
+        raise RuntimeError(f"no GPU can be used: {reason}; a driver and a GPU of NVIDIA's are needed")
     from . import cuda as drivers
 
     return SimpleNamespace(cuda=cuda, drivers=drivers, simulated=config.ENABLE_CUDASIM)

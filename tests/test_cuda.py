@@ -1,10 +1,12 @@
 """CUDA on every machine: the device's tests in Numba's simulator, and every driver compiled to PTX."""
 
 import os
+import pickle
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -125,7 +127,6 @@ def check(code, name):
     assert re.search(r"\.visible \.entry", code), name
     assert not re.search(r"\bcall\b|\.extern \.func", code), name
     assert not re.search(r"\b(add|mul|sub)\.f(32|64)\b", code), f"{name}: ptxas may contract what has no rounding mode"
-    assert "fma.rn.f64" in code, f"{name}: the fused operations that were asked for"
     assert ".local" not in code, f"{name}: memory of a thread's own is slow"
 
 
@@ -147,7 +148,7 @@ def test_every_driver_of_every_loss_compiles(loss, kind):
             check(code, (name, loss))
 
 
-@pytest.mark.parametrize("loss", USUAL, ids=repr)
+@pytest.mark.parametrize("loss", [loss for loss in USUAL if getattr(loss, "no_cancellation", ())], ids=repr)
 def test_float32_compiles_with_short_functions(loss):
     name, (_, *arguments) = next(iter(general(loss, F32, 0).items()))
     [code] = compiled(name, (Single(loss), *arguments), (USUAL_GPU,))
@@ -163,6 +164,7 @@ def test_hard_labels_compile_in_every_dtype(loss, dtype):
         arguments = (kernel, *hard(loss, dtype)[1:])
         for code in compiled(name, arguments, (USUAL_GPU, OLD, NEW)):
             check(code, (name, loss))
+            assert "fma.rn.f64" in code, "the fused operations that were asked for"
             assert code.count("bar.sync") >= 6, "three barriers for the largest, and three for the sum"
         if dtype is F16 and name == "hard_rows":
             assert "cvt.rn.f16.f64" in code, "rounded once"
@@ -183,3 +185,17 @@ def test_what_is_compiled_for_a_gpu_is_not_contracted_by_default():
         ptx._compile_unfused = given
     with pytest.raises(AssertionError, match="contract"):
         check(code, "rows")
+
+
+def test_the_dispatcher_compiles_as_the_tests_do(monkeypatch):
+    """The way that a call on a GPU goes, up to where it needs one."""
+    from numba.cuda import codegen, dispatcher
+
+    monkeypatch.setattr(dispatcher, "get_current_device", lambda: SimpleNamespace(compute_capability=USUAL_GPU))
+    monkeypatch.setattr(dispatcher._Kernel, "bind", lambda self: None)
+    monkeypatch.setattr(codegen.CUDACodeLibrary, "_ensure_cc", lambda self, capability: capability or USUAL_GPU)
+    driver = ptx.kernel(DEVICE.rows.py_func)
+    found = driver.compile(tuple(map(numba.typeof, general(CrossEntropy(), F64, 0)["rows"])))
+    check(found.library.get_asm_str(cc=USUAL_GPU), "rows")
+    again = pickle.loads(pickle.dumps(found))  # as the disk cache keeps it
+    assert again.library.get_asm_str(cc=USUAL_GPU) == found.library.get_asm_str(cc=USUAL_GPU)
