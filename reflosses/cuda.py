@@ -396,7 +396,7 @@ def build(stamp):
             if y != y:
                 labels[i] = 0
                 cuda.atomic.min(found, 2, i)
-            elif y != math.floor(y) or abs(y) > 2.0**53:
+            elif abs(y) > 2.0**53 or y != np.float64(np.int64(y)):
                 labels[i] = 0
                 cuda.atomic.min(found, 1, i)
             else:

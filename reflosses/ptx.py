@@ -5,6 +5,7 @@ wish on.  Where the rounding error of a product is known and added, a sum that h
 product would count the error twice, so kernels are compiled by a dispatcher that tells NVVM itself.
 """
 
+import re
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -61,3 +62,16 @@ def library(function, signature, capability):
 def assembly(function, signature, capability):
     """Return a kernel's PTX for a compute capability."""
     return library(function, signature, capability).get_asm_str(cc=capability)
+
+
+def resources(code, capability):
+    """Return what a kernel takes on a GPU: ``registers``, ``spills`` in bytes, and ``stack``, as ptxas counts them."""
+    from cuda.core import Linker, LinkerOptions, ObjectCode
+
+    options = LinkerOptions(arch=f"sm_{capability[0]}{capability[1]}", ptxas_options=["-v"])
+    linker = Linker(ObjectCode.from_ptx(code.encode()), options=options)
+    linker.link("cubin")
+    said = linker.get_info_log()
+    stack, stores, loads = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+)", said).groups()
+    registers = re.search(r"Used (\d+) registers", said)[1]
+    return {"registers": int(registers), "spills": int(stores) + int(loads), "stack": int(stack)}

@@ -22,7 +22,7 @@ from reflosses import cuda as drivers  # noqa: E402
 ROOT = Path(__file__).parent.parent
 DEVICE = drivers.build("tests")
 F32, F64, F16, BF16 = np.float32, np.float64, np.float16, np.uint16  # bfloat16 goes as its bits
-OLD, USUAL_GPU, NEW = (7, 5), (8, 0), (9, 0)
+USUAL_GPU, *_ = ALL_GPUS = (8, 0), (7, 5), (9, 0)
 
 
 # In the simulator ---------------------------------------------------------------------------------
@@ -50,8 +50,20 @@ EDGES = (
 
 def test_the_edges_in_the_simulator():
     """What SPEC says of edges holds on the device: the same tests, on fewer of the verbs."""
-    verbs = "not hessian_vector and not label_gradient and not parameter_gradient and not hessian_diagonal"
+    verbs = "not hessian and not label_gradient and not parameter_gradient"
     assert " passed" in pytest_in_the_simulator("tests/test_edges.py", "-k", f"({EDGES}) and {verbs}")
+
+
+def test_the_benchmarks_in_the_simulator(tmp_path):
+    """Their times mean nothing there, but every line of ours runs."""
+    given = ["--device", "cuda", "--shape", "6x3", "2x13", "--rounds", "1", "--seconds", "0", "--out"]
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1"}
+    command = [sys.executable, "-m", "benchmarks", *given, str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, env=environment, check=True)
+    about, header, *lines = (tmp_path / "cuda.csv").read_text().splitlines()
+    assert "simulator" in about and len(lines) == 2 * 2 * 2 * 3  # losses, shapes, dtypes, contenders
+    errors = [float(line.rsplit(",", 1)[1]) for line in lines if "native" in line]
+    assert max(errors) < 0.01
 
 
 # Without a GPU ------------------------------------------------------------------------------------
@@ -144,7 +156,7 @@ def test_every_driver_of_every_loss_compiles(loss, kind):
     for k, (name, arguments) in enumerate(given.items()):
         if kind and k > 1:  # what labels change is in the first drivers
             continue
-        for code in compiled(name, arguments, (USUAL_GPU, OLD, NEW) if k == 0 else (USUAL_GPU,)):
+        for code in compiled(name, arguments, ALL_GPUS if k == 0 else ALL_GPUS[:1]):
             check(code, (name, loss))
 
 
@@ -162,9 +174,11 @@ def test_hard_labels_compile_in_every_dtype(loss, dtype):
     names = ["hard_rows"] if dtype is F64 else ["hard_rows", "hard_rows_native"]
     for name in names:
         arguments = (kernel, *hard(loss, dtype)[1:])
-        for code in compiled(name, arguments, (USUAL_GPU, OLD, NEW)):
+        for code, capability in zip(compiled(name, arguments, ALL_GPUS), ALL_GPUS, strict=True):
             check(code, (name, loss))
             assert "fma.rn.f64" in code, "the fused operations that were asked for"
+            taken = ptx.resources(code, capability)
+            assert taken["spills"] == taken["stack"] == 0 and taken["registers"] <= 128, taken
             assert code.count("bar.sync") >= 6, "three barriers for the largest, and three for the sum"
         if dtype is F16 and name == "hard_rows":
             assert "cvt.rn.f16.f64" in code, "rounded once"
