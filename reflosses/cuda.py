@@ -37,7 +37,7 @@ from .special import float_to_bits, inline, mass_times, product, two_sum
 THREADS = 4 if config.ENABLE_CUDASIM else 128  # of a block; a power of 2, which sums rely on
 BLOCKS = 2 if config.ENABLE_CUDASIM else 4096  # of a grid at the most: more than any GPU has at work at once
 ROOM = 6  # arrays that a row is worked on in
-SHARED = 4 if config.ENABLE_CUDASIM else 512  # threads that share a long row
+SHARED = 4 if config.ENABLE_CUDASIM else 256  # threads that share a long row
 WARP = 2 if config.ENABLE_CUDASIM else 32  # threads that share a row of some length
 ALONE, LONG = (3, 6) if config.ENABLE_CUDASIM else (16, 1024)  # classes that one thread does, and that SHARED do
 SUMMERS = SHARED  # threads that add up an array
@@ -100,10 +100,23 @@ def bits_to_float32(typing_context, n):
     return types.float32(types.uint32), emit
 
 
+@intrinsic
+def float32_to_bits(typing_context, x):
+    """Return the 32 bits of a float32."""
+
+    def emit(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.IntType(32))
+
+    return types.uint32(types.float32), emit
+
+
 if config.DISABLE_JIT:
 
     def bits_to_float32(n):
         return n.view(np.float32)
+
+    def float32_to_bits(x):
+        return x.view(np.uint32)
 
 
 def narrow(x):
@@ -128,14 +141,28 @@ def _(x):
     return (lambda x: np.float64(narrow(x))) if x == types.uint16 else (lambda x: np.float64(x))
 
 
+@inline
+def bfloat16_bits_of_single(x):
+    """Return the bits of the bfloat16 next to a float32, ties to even."""
+    bits = float32_to_bits(x)
+    near = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    return near if x == x else np.uint32(0x7FC0)
+
+
 def fitting(x, entry):
-    """Return what to store for a float64 in the array x, rounded once: in one of 16-bit integers, a bfloat16."""
-    return bfloat16_bits(entry) if x.dtype == np.uint16 else entry
+    """Return what to store for a number in the array x, rounded once: in one of 16-bit integers, a bfloat16."""
+    if x.dtype != np.uint16:
+        return entry
+    return bfloat16_bits_of_single(entry) if isinstance(entry, np.float32) else bfloat16_bits(entry)
 
 
 @overload(fitting, jit_options={"forceinline": True})
 def _(x, entry):
-    return (lambda x, entry: bfloat16_bits(entry)) if x.dtype == types.uint16 else (lambda x, entry: entry)
+    if x.dtype != types.uint16:
+        return lambda x, entry: entry
+    if entry == types.float32:
+        return lambda x, entry: bfloat16_bits_of_single(entry)
+    return lambda x, entry: bfloat16_bits(entry)
 
 
 # ---- a row and the threads that share it --------------------------------------------------
@@ -222,28 +249,25 @@ def _(x):
     return lambda x: math.exp(x)
 
 
-def _share_in_float32(loss, x, largest):
-    """Return exp(x - largest) with the error of the difference taken back."""
-    difference = x - largest
-    back = difference - x
-    low = (x - (difference - back)) - (largest + back)
-    e = exp_native(difference)
-    e = e + e * low if e > np.float32(0.0) else e
-    return np.float32(1.0) if x == largest else e
-
-
 def share_of_largest(loss, x, largest):
-    """Return exp(x - largest), 1 for the largest itself, in the type of x."""
-    if isinstance(x, np.float32):
-        return _share_in_float32(loss, x, largest)
-    return 1.0 if x == largest else exp_difference(loss, x, largest)
+    """Return exp(x - largest) for a finite largest one, in the type of x."""
+    return _share_in_float32(loss, x, largest) if isinstance(x, np.float32) else exp_difference(loss, x, largest)
 
 
 @overload(share_of_largest, jit_options={"error_model": "numpy", "forceinline": True})
 def _(loss, x, largest):
     if x == types.float32:
         return _share_in_float32
-    return lambda loss, x, largest: 1.0 if x == largest else exp_difference(loss, x, largest)
+    return lambda loss, x, largest: exp_difference(loss, x, largest)
+
+
+def _share_in_float32(loss, x, largest):
+    """Return exp(x - largest) with the error of the difference taken back."""
+    difference = x - largest
+    back = difference - x
+    low = (x - (difference - back)) - (largest + back)
+    e = exp_native(difference)
+    return e + e * low if e > np.float32(0.0) else e
 
 
 @inline
@@ -262,33 +286,75 @@ def against_label(loss, z, largest, total, low, n):
 
 @inline
 def shared_rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient, kind):
-    """Do ``hard_rows`` in numbers of the type of ``kind``."""
+    """Do ``hard_rows`` in numbers of the type of ``kind``.
+
+    Loops count their turns, so that the compiler puts four of them in flight, and classes are unsigned: a
+    range, or an index that might be negative, would cost as much as the arithmetic.
+    """
     sums = cuda.shared.array(SHARED, np.float64)
     lows = cuda.shared.array(SHARED, np.float64)  # the simulator allows one a line
     n, step = logits.shape[1], cuda.gridDim.x * cuda.blockDim.y
+    me, width = np.uint64(cuda.threadIdx.x), np.uint64(cuda.blockDim.x)
+    turns = (n - cuda.threadIdx.x + cuda.blockDim.x - 1) // cuda.blockDim.x
     for first in range(cuda.blockIdx.x * cuda.blockDim.y, logits.shape[0], step):
         i = min(first + cuda.threadIdx.y, logits.shape[0] - 1)  # several may do the last row, and write the same
-        y, z = labels[i], logits[i]
+        z, y = logits[i], np.uint64(labels[i])
         largest = cast(kind, -math.inf)
-        for k in range(cuda.threadIdx.x, n, cuda.blockDim.x):
-            largest = largest if k == y else larger(largest, cast(kind, z[k]))
+        turn = 0
+        while turn < turns:
+            k = me + np.uint64(turn) * width
+            x = cast(kind, z[k])
+            largest = largest if k == y or largest >= x else x  # a nan will show in the sum
+            turn += 1
         largest = cast(kind, joined_largest(np.float64(largest), sums))
         total, low = 0.0, 0.0
-        for k in range(cuda.threadIdx.x, n, cuda.blockDim.x):
+        turn = 0
+        while turn < turns:
+            k = me + np.uint64(turn) * width
             e = np.float64(share_of_largest(loss, cast(kind, z[k]), largest))
             total, low = add(loss, total, low, 0.0 if k == y else e)
+            turn += 1
         total, low = joined_sum(total, low, sums, lows)
+        if abs(largest) == math.inf:  # where a difference of two infinities is none
+            total, low = infinite_sum(z, y), 0.0
         value, slope = against_label(loss, wide(z[y]), np.float64(largest), total, low, n)
-        broken = value != value or (largest == math.inf and total > 1.0)
-        w, scale = per_class(class_weight, y), row_scale(factor, weights, upstream, i)
+        broken = value != value
+        w, scale = per_class(class_weight, labels[i]), row_scale(factor, weights, upstream, i)
         of_label = mass_times(scale, math.nan if broken else mass_times(w, slope))
         if values is not None and cuda.threadIdx.x == 0:
             values[i] = fitting(values, weighted(weights, i, math.nan if broken else mass_times(w, value)))
         if gradient is not None:
-            of_others = cast(kind, -of_label / total if total > 0.0 else 0.0)
-            for k in range(cuda.threadIdx.x, n, cuda.blockDim.x):
-                g = np.float64(of_others * share_of_largest(loss, cast(kind, z[k]), largest))
-                gradient[i, k] = fitting(gradient, of_label if k == y or broken or of_label == 0.0 else g)
+            g = gradient[i]
+            if of_label != of_label or of_label == 0.0:
+                turn = 0
+                while turn < turns:
+                    k = me + np.uint64(turn) * width
+                    g[k] = fitting(g, of_label)
+                    turn += 1
+            elif abs(largest) == math.inf:
+                turn = 0
+                while turn < turns:
+                    k = me + np.uint64(turn) * width
+                    g[k] = fitting(g, of_label if k == y else -of_label if wide(z[k]) == math.inf else 0.0)
+                    turn += 1
+            else:
+                of_others = cast(kind, -of_label / total)
+                turn = 0
+                while turn < turns:
+                    k = me + np.uint64(turn) * width
+                    g[k] = fitting(g, of_others * share_of_largest(loss, cast(kind, z[k]), largest))
+                    turn += 1
+                if y % width == me:  # who has just written there
+                    g[y] = fitting(g, of_label)
+
+
+@inline
+def infinite_sum(z, y):
+    """Return how many other logits are infinite, nan if more than one, for rows whose largest other one is."""
+    count = 0.0
+    for k in range(z.size):
+        count += 1.0 if np.uint64(k) != y and wide(z[k]) == math.inf else 0.0
+    return count if count < 2.0 else math.nan
 
 
 def driver(function, stamp):
@@ -499,5 +565,6 @@ def build(stamp):
         if cuda.threadIdx.x == 0:
             target[0] = 1.0 / (total + low) if total + low != 0.0 else math.nan
 
+    hard_rows_native.launch_bounds = SHARED, 4  # so many blocks find room in a multiprocessor's registers
     functions = {name: f for name, f in locals().items() if name != "stamp"}
     return SimpleNamespace(**{name: driver(f, stamp) for name, f in functions.items()})

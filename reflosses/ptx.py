@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from numba import cuda, types
 from numba.cuda import compiler, dispatcher
 from numba.cuda.core.compiler_lock import global_compiler_lock
+from numba.cuda.cudadrv import nvvm
 
 
 @contextmanager
@@ -40,7 +41,7 @@ class Unfused(dispatcher.CUDADispatcher):
 
 def kernel(function):
     """Return a function as a kernel; link-time optimisation would contract again."""
-    plain = cuda.jit(function, lto=False)
+    plain = cuda.jit(function, lto=False, launch_bounds=getattr(function, "launch_bounds", None))
     return Unfused(plain.py_func, plain.targetoptions)
 
 
@@ -55,7 +56,9 @@ def library(function, signature, capability):
         )
     entry = result.fndesc.llvm_func_name
     result.library._entry_name = entry
-    compiler.kernel_fixup(result.library.get_function(entry), False)
+    kernel = result.library.get_function(entry)
+    compiler.kernel_fixup(kernel, False)
+    nvvm.set_launch_bounds(kernel, getattr(function, "launch_bounds", None))
     return result.library
 
 

@@ -9,7 +9,7 @@ the last to the first.
 
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
@@ -81,11 +81,10 @@ def alone(member):
 def _run(member):
     member.ended = False
     member.go.acquire()
-    try:
+    with suppress(SystemExit):  # of a thread that ends because another one has failed
         member.plain_run()
-    finally:
-        member.ended = True
-        member.paused.release()
+    member.ended = True
+    member.paused.release()
 
 
 def _wait(member):

@@ -178,7 +178,8 @@ def test_hard_labels_compile_in_every_dtype(loss, dtype):
             check(code, (name, loss))
             assert "fma.rn.f64" in code, "the fused operations that were asked for"
             taken = ptx.resources(code, capability)
-            assert taken["spills"] == taken["stack"] == 0 and taken["registers"] <= 128, taken
+            bounded = name == "hard_rows_native"  # to 64 registers; what is spilled is not in a loop over classes
+            assert taken["spills"] <= (96 if bounded else 0) and taken["registers"] <= (64 if bounded else 128), taken
             assert code.count("bar.sync") >= 6, "three barriers for the largest, and three for the sum"
         if dtype is F16 and name == "hard_rows":
             assert "cvt.rn.f16.f64" in code, "rounded once"
