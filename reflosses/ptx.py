@@ -6,6 +6,7 @@ product would count the error twice, so kernels are compiled by a dispatcher tha
 """
 
 import re
+import threading
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -29,8 +30,16 @@ def _compile_unfused(*arguments, nvvm_options, **options):
     return compiler.compile_cuda(*arguments, nvvm_options={**nvvm_options, "fma": False}, **options)
 
 
+_configuring = threading.Lock()
+
+
 class Unfused(dispatcher.CUDADispatcher):
     """A dispatcher of kernels in which no multiplication is contracted with an addition."""
+
+    def configure(self, *configuration):
+        """Return a launcher, without the warning that a small grid leaves the GPU idle: small inputs do."""
+        with _configuring, _replaced(dispatcher.config, "CUDA_LOW_OCCUPANCY_WARNINGS", 0):
+            return super().configure(*configuration)
 
     @global_compiler_lock  # what is replaced meanwhile is everybody's
     def compile(self, signature):

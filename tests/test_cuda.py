@@ -8,15 +8,19 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import ml_dtypes
 import numba
 import numpy as np
 import pytest
-from strategies import USUAL, classes_of, each_kind
+from strategies import ALL_VERBS, USUAL, classes_of, each_kind, sample
 
-from reflosses import CrossEntropy, device, value
+import reflosses
+from reflosses import CategoricalFocal, CrossEntropy, SigmoidFocal, device, value
 from reflosses.dispatch import Single
 
 ptx = pytest.importorskip("reflosses.ptx")
+from paper_gpu import PaperGPU  # noqa: E402
+
 from reflosses import cuda as drivers  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
@@ -214,3 +218,62 @@ def test_the_dispatcher_compiles_as_the_tests_do(monkeypatch):
     check(found.library.get_asm_str(cc=USUAL_GPU), "rows")
     again = pickle.loads(pickle.dumps(found))  # as the disk cache keeps it
     assert again.library.get_asm_str(cc=USUAL_GPU) == found.library.get_asm_str(cc=USUAL_GPU)
+
+
+# A GPU on paper -----------------------------------------------------------------------------------
+
+
+class Foreign:
+    """An array of another library, which shows no more than the interface."""
+
+    def __init__(self, x, **shown):
+        self.x = np.asarray(x)
+        self.__cuda_array_interface__ = {**self.x.__array_interface__, "version": 3, "stream": None, **shown}
+
+
+@pytest.mark.parametrize("dtype", [F64, BF16], ids=["float64", "bfloat16"])
+@pytest.mark.parametrize("loss", [CategoricalFocal(2.0, (0.5, 1.0, 2.0)), SigmoidFocal()], ids=repr)
+def test_numbas_own_arrays_go_all_the_way(loss, dtype, monkeypatch):
+    """Every verb, on arrays of other libraries and on NumPy's, up to the compiled kernel."""
+    gpu = PaperGPU(monkeypatch)
+    logits, labels = sample(loss)
+    verbs = (
+        ALL_VERBS if dtype is F64 else {verb: ALL_VERBS[verb] for verb in ("value_and_gradient", "hessian_diagonal")}
+    )
+    given = logits if dtype is F64 else logits.astype(ml_dtypes.bfloat16)
+    bits = given if dtype is F64 else Foreign(given.view(np.uint16), typestr="<V2")
+    there = (Foreign(given) if dtype is F64 else bits), Foreign(labels)
+    for verb in verbs.values():
+        for result in arrays_of(verb(loss, given, labels, device="cuda")):
+            assert isinstance(result, np.ndarray | np.generic) and result.dtype == given.dtype
+    for result in arrays_of(reflosses.value_and_gradient(loss, *there)):
+        assert isinstance(result, gpu.array) and result.__cuda_array_interface__["stream"] is None
+    used = {name for name, _ in gpu.compiled}
+    quick = {"hard_rows" if dtype is F64 else "hard_rows_native"} if loss.targets.rows else {"pointwise"}
+    assert quick <= used and (dtype is F64 or "from_bfloat16" in used and "to_bfloat16" in used)
+
+
+def test_layouts_weights_and_reductions_go_all_the_way(monkeypatch):
+    gpu = PaperGPU(monkeypatch)
+    loss = CrossEntropy()
+    logits, labels = sample(loss)
+    strided = Foreign(np.zeros((4, 6))[:, ::2])
+    for z in (np.asfortranarray(logits), np.repeat(logits, 2, axis=1)[:, ::2], logits[::-1]):
+        for y in (labels.astype(np.int32), labels.astype(np.uint8), labels.astype(np.float16), labels[::-1]):
+            found = reflosses.gradient(loss, Foreign(z), Foreign(y), weight=Foreign(np.ones((4, 2))[:, 0]), out=strided)
+            assert found is strided
+    for reduction in ("sum", "mean", "weighted_mean"):
+        total = reflosses.value(loss, Foreign(logits), Foreign(labels), weight=2.0, reduction=reduction)
+        assert total.shape == () and isinstance(total, gpu.array)
+    shared = Foreign(logits)
+    assert reflosses.gradient(loss, shared, Foreign(labels), out=shared) is shared
+    assert reflosses.value(loss, np.zeros((0, 3)), np.zeros(0, int), device="cuda").shape == (0,)
+    assert reflosses.value(loss, np.zeros(3), 1, device="cuda").shape == ()
+    assert {"copy", "copy_out", "find_classes", "mean", "reciprocal"} <= {name for name, _ in gpu.compiled}
+
+
+def arrays_of(result):
+    """Return all arrays of a result, wherever they are."""
+    if isinstance(result, tuple):
+        return [array for part in result for array in arrays_of(part)]
+    return [] if result is None else [result]
