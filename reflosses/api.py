@@ -315,20 +315,19 @@ class _Call:
 
     def derive(self, values, gradient, hessian):
         """Fill value, gradient and Hessian diagonal, each unless it is ``None``."""
-        prepared = self.prepared
-        wanted = zip(RESULTS, (values, gradient, hessian), strict=True)
-        if (
-            self.hard
-            and self.logits.dtype != WIDE
-            and prepared.no_cancellation.issuperset(k for k, x in wanted if x is not None)
-        ):
-            self.kernel = prepared.single
-        if not prepared.rows:
+        self.choose_precision(values, gradient, hessian)
+        if not self.prepared.rows:
             self.run(self.drivers.pointwise, values, gradient, hessian)
         elif hessian is None and self.labels.ndim == 1 and self.quick():
             self.derive_hard(values, gradient)
         else:
             self.run(self.rows_driver(), values, gradient, hessian)
+
+    def choose_precision(self, *outputs):
+        """Take the short functions where the results are narrow and nothing cancels in them."""
+        wanted = (k for k, x in zip(RESULTS, outputs, strict=True) if x is not None)
+        if self.hard and self.logits.dtype != WIDE and self.prepared.no_cancellation.issuperset(wanted):
+            self.kernel = self.prepared.single
 
     def derive_hard(self, values, gradient):
         """Fill value and gradient of rows with integer labels that have a driver of their own."""

@@ -29,9 +29,9 @@ from .entries import (
     row_scale,
     weighted,
 )
-from .geometry import hard_terms, pair_terms
+from .geometry import changed_label, hard_terms, pair_terms, positive_labels, terms
 from .one_against_rest import exp_parts, log_parts
-from .rows import add, exp_difference, margin, per_class
+from .rows import add, exp_difference, gradient_entry, hessian_entry, largest_entry, margin, per_class, softmax_entry
 from .special import float_to_bits, inline, mass_times, product, two_sum
 
 THREADS = 4 if config.ENABLE_CUDASIM else 128  # of a block; a power of 2, which sums rely on
@@ -349,6 +349,17 @@ def shared_rows(loss, class_weight, factor, logits, labels, weights, upstream, v
 
 
 @inline
+def class_of_row(loss, class_weight, z, labels, i, k, m, positive, largest, here, here_low, share, others):
+    """Return p and 1 - p of class k, and what it pays with its derivatives; m is the class of the largest logit."""
+    x, n = wide(z[k]), z.size
+    u, q, c = softmax_entry(x, largest, exp_difference(loss, x, largest), share, here, here_low)
+    u, q, c = (here, share, others) if k == m else (u, q, c)
+    value, slope, bend = terms(loss, u, q, c, changed_label(loss, labels, i, positive, k, n), n)
+    w = per_class(class_weight, k)
+    return q, c, mass_times(w, value), mass_times(w, slope), mass_times(w, bend)
+
+
+@inline
 def infinite_sum(z, y):
     """Return how many other logits are infinite, nan if more than one, for rows whose largest other one is."""
     count = 0.0
@@ -410,6 +421,61 @@ def build(stamp):
         """Do the same in float32, but for what a row has one of."""
         scale, kind = number(factor), np.float32(0.0)
         shared_rows(loss, class_weight, scale, logits, labels, weights, upstream, values, gradient, kind)
+
+    def softmax_rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient, hessian):
+        """Value, gradient and Hessian diagonal of rows under softmax, whose classes threads share.
+
+        What a class pays is asked again for each result, in the place of room for every class.
+        """
+        sums = cuda.shared.array(SHARED, np.float64)
+        lows = cuda.shared.array(SHARED, np.float64)  # the simulator allows one a line
+        n, step = logits.shape[1], cuda.gridDim.x * cuda.blockDim.y
+        me, width = cuda.threadIdx.x, cuda.blockDim.x
+        for first in range(cuda.blockIdx.x * cuda.blockDim.y, logits.shape[0], step):
+            i = min(first + cuda.threadIdx.y, logits.shape[0] - 1)  # several may do the last row, and write the same
+            z, scale = logits[i], row_scale(number(factor), weights, upstream, i)
+            positive = positive_labels(loss, labels, i, n)
+            largest, place = -math.inf, -math.inf
+            for k in range(me, n, width):
+                x = wide(z[k])
+                place = place if largest >= x else -float(k)
+                largest = largest if largest >= x else x  # a nan will show in the sum
+            whole = joined_largest(largest, sums)
+            m = int(-joined_largest(place if largest == whole else -math.inf, sums)) if whole > -math.inf else 0
+            rest, low = 0.0, 0.0
+            for k in range(me, n, width):
+                rest, low = add(loss, rest, low, 0.0 if k == m else exp_difference(loss, wide(z[k]), whole))
+            rest, low = joined_sum(rest, low, sums, lows)
+            here, here_low, share, others = largest_entry(loss, rest, low)
+            known = (positive, whole, here, here_low, share, others)
+            paid, slopes, bends, slope_m, bend_m = 0.0, 0.0, 0.0, 0.0, 0.0
+            paid_low, slopes_low, bends_low = 0.0, 0.0, 0.0
+            for k in range(me, n, width):
+                _, _, value, slope, bend = class_of_row(loss, class_weight, z, labels, i, k, m, *known)
+                paid, paid_low = add(loss, paid, paid_low, value)
+                slopes, slopes_low = add(loss, slopes, slopes_low, 0.0 if k == m else slope)
+                bends, bends_low = add(loss, bends, bends_low, 0.0 if k == m else bend)
+                slope_m, bend_m = (slope, bend) if k == m else (slope_m, bend_m)
+            paid, paid_low = joined_sum(paid, paid_low, sums, lows)
+            slopes, slopes_low = joined_sum(slopes, slopes_low, sums, lows)
+            bends, bends_low = joined_sum(bends, bends_low, sums, lows)
+            slope_m, _ = joined_sum(slope_m, 0.0, sums, lows)
+            bend_m, _ = joined_sum(bend_m, 0.0, sums, lows)
+            slopes, bends = slopes + slopes_low, bends + bends_low
+            broken = not (whole > -math.inf and rest < math.inf)
+            if values is not None and me == 0:
+                values[i] = fitting(values, weighted(weights, i, math.nan if broken else paid + paid_low))
+            if gradient is not None or hessian is not None:
+                for k in range(me, n, width):
+                    q, c, _, slope, bend = class_of_row(loss, class_weight, z, labels, i, k, m, *known)
+                    if gradient is not None:
+                        without = slopes if k == m else slopes + slope_m - slope
+                        g = math.nan if broken else gradient_entry(q, c, slope, without)
+                        gradient[i, k] = fitting(gradient, mass_times(scale, g))
+                    if hessian is not None:
+                        without = bends if k == m else bends + bend_m - bend
+                        h = math.nan if broken else hessian_entry(q, c, bend, without, slopes + slope_m)
+                        hessian[i, k] = fitting(hessian, mass_times(scale, h))
 
     def rows_hessian(loss, class_weight, factor, logits, labels, weights, upstream, hessian, room):
         """The full Hessian of every row."""

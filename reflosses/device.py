@@ -457,14 +457,30 @@ class OnDevice:
         return self.drivers.rows
 
     def derive_hard(self, values, gradient):
+        exact = self.weights is not None or self.upstream is not None
+        native = (self.native and self.dtype == NARROW) or (self.dtype.itemsize == 2 and not exact)
+        self.share(self.drivers.hard_rows_native if native else self.drivers.hard_rows, values, gradient)
+
+    def derive(self, values, gradient, hessian):
+        if self.shared():
+            self.choose_precision(values, gradient, hessian)
+            self.share(self.drivers.softmax_rows, values, gradient, hessian)
+        else:
+            super().derive(values, gradient, hessian)
+
+    def shared(self):
+        """Whether threads share a row's classes, though its labels may be anything."""
+        quick = self.labels.ndim == 1 and self.quick() and 2 not in self.wanted
+        counts = any(getattr(part, "counts_positive", False) for part in self.prepared.classes)  # of a whole row
+        return self.prepared.contract == "classwise" and not quick and not counts
+
+    def share(self, driver, *outputs):
+        """Run a driver whose rows have one thread, a few or many, by the number of classes."""
         drivers, n = toolkit().drivers, self.classes
         width = 1 if n <= drivers.ALONE else drivers.WARP if n < drivers.LONG else drivers.SHARED
         height = max(drivers.THREADS // width, 1)
-        exact = self.weights is not None or self.upstream is not None
-        native = (self.native and self.dtype == NARROW) or (self.dtype.itemsize == 2 and not exact)
         blocks = min(-(-self.batch_size // height), drivers.BLOCKS)
-        arrays = (self.logits, self.labels, self.weights, self.upstream, values, gradient)
-        driver = self.drivers.hard_rows_native if native else self.drivers.hard_rows
+        arrays = (self.logits, self.labels, self.weights, self.upstream, *outputs)
         if blocks:
             driver[blocks, (width, height), self.stream](self.kernel, self.class_weight(), self.factor, *arrays)
 

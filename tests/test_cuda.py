@@ -16,7 +16,7 @@ from strategies import ALL_VERBS, USUAL, classes_of, each_kind, sample
 
 import reflosses
 from reflosses import CategoricalFocal, CrossEntropy, SigmoidFocal, device, value
-from reflosses.dispatch import Single
+from reflosses.dispatch import Single, contract
 
 ptx = pytest.importorskip("reflosses.ptx")
 from paper_gpu import PaperGPU  # noqa: E402
@@ -120,7 +120,8 @@ def general(loss, dtype, kind):
         }
     room = np.zeros((drivers.ROOM, logits.shape[1], 2))
     start = (loss, class_weight, 1.0, logits, labels, np.ones(2), None)
-    found = {
+    found = {"softmax_rows": (*start, values, slopes, slopes)} if contract(loss) == "classwise" else {}
+    found |= {
         "rows": (*start, values, slopes, slopes, room),
         "rows_hessian": (*start, np.zeros((2, 3, 3), dtype), room),
         "rows_hessian_vector": (*start, np.zeros_like(logits, F64), slopes, room),

@@ -14,9 +14,11 @@ from reflosses import api, device
 from reflosses import cuda as drivers
 from reflosses.arrays import on_device
 from reflosses.audit.measure import errors
+from reflosses.dispatch import contract
 from reflosses.oracle import certify
 
 SPARSE = [loss for loss in USUAL if getattr(loss, "sparse", False)]
+SOFTMAX = [loss for loss in USUAL if loss.targets.rows and contract(loss) == "classwise"]
 SIMULATED = device.toolkit().simulated
 simulator_only = pytest.mark.skipif(not SIMULATED, reason="the order of threads can be chosen in the simulator only")
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
@@ -79,6 +81,17 @@ def hard_points(classes, dtype):
 def test_hard_labels_are_as_exact_as_on_the_cpu(loss, dtype, classes):
     """One thread a row, a few, or all of a block: each sums in its own way."""
     found = measure(loss, [hard_points(classes, dtype)], ("value", "gradient"))
+    assert not (wrong := too_far(found, dtype)), wrong
+
+
+@each_dtype
+@pytest.mark.parametrize("loss", SOFTMAX, ids=repr)
+@pytest.mark.parametrize("classes", [2, 5, 11])
+def test_shared_rows_are_as_exact_as_on_the_cpu(loss, dtype, classes):
+    logits, labels = hard_points(classes, dtype)
+    rows = np.random.default_rng(0).dirichlet(np.ones(classes), len(labels)).astype(dtype)
+    groups = [(logits[:-2], labels[:-2]), (logits[:-2], rows[:-2])]
+    found = measure(loss, groups, ("value", "gradient", "hessian_diagonal"))
     assert not (wrong := too_far(found, dtype)), wrong
 
 
@@ -217,6 +230,7 @@ def test_the_work_is_done_in_the_order_of_the_callers_streams(monkeypatch):
 LONG = np.random.default_rng(1).standard_normal((19, 13))
 LONG[::2, 11] += 800.0  # overflows if it is not found to be the largest
 LABELS = np.arange(19) % 13
+FOCAL = reflosses.CategoricalFocal()  # whose second derivatives one thread a row computes
 WEIGHTS = np.linspace(0.1, 1.0, 19)
 
 
@@ -226,12 +240,14 @@ def results():
     found = reflosses.value_and_gradient(CROSS_ENTROPY, LONG, LABELS, **options)
     few = reflosses.value_and_gradient(CROSS_ENTROPY, LONG[:, :5], LABELS % 5)
     many = reflosses.hessian_diagonal(CROSS_ENTROPY, LONG, LABELS)
+    alone = reflosses.hessian_diagonal(FOCAL, LONG, LABELS)
     expected = (
         *api.value_and_gradient(CROSS_ENTROPY, LONG, LABELS, **options),
         *api.value_and_gradient(CROSS_ENTROPY, LONG[:, :5], LABELS % 5),
         api.hessian_diagonal(CROSS_ENTROPY, LONG, LABELS),
+        api.hessian_diagonal(FOCAL, LONG, LABELS),
     )
-    return (*found, *few, many), expected
+    return (*found, *few, many, alone), expected
 
 
 def check_threads():
@@ -283,11 +299,11 @@ def test_mistakes_in_drivers_are_found(mistake, monkeypatch):
     exec(compile(source.replace(right, wrong), "mistaken.py", "exec"), vars(module))
     kit = SimpleNamespace(**{**vars(device.toolkit()), "drivers": module})
     monkeypatch.setattr(device, "toolkit", lambda: kit)
-    with np.errstate(all="ignore"), pytest.raises((AssertionError, IndexError)):
+    with np.errstate(all="ignore"), pytest.raises((AssertionError, ArithmeticError, IndexError)):
         check_threads()
 
 
 def test_rows_longer_than_memory_for_all_threads_are_done_by_fewer(monkeypatch):
     monkeypatch.setattr(device, "ROOM_BYTES", 1)
-    found = reflosses.hessian_diagonal(CROSS_ENTROPY, LONG, LABELS)
-    np.testing.assert_allclose(found, api.hessian_diagonal(CROSS_ENTROPY, LONG, LABELS))
+    found = reflosses.hessian_diagonal(FOCAL, LONG, LABELS)
+    np.testing.assert_allclose(found, api.hessian_diagonal(FOCAL, LONG, LABELS))
