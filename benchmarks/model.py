@@ -50,7 +50,15 @@ def cases():
             if name != "float64":
                 yield "hard_rows_native", loss, name, arguments, 2 * z.itemsize
     z = np.zeros((2, 3))
-    for loss in CrossEntropy(), BiTempered():
+    rows = np.zeros((2, 3))
+    yield (
+        "softmax_rows",
+        CrossEntropy(),
+        "float64",
+        (CrossEntropy(), None, 1.0, z, rows, None, None, values, z, None),
+        24,
+    )
+    for loss in CategoricalFocal(), BiTempered():
         yield "rows", loss, "float64", (loss, None, 1.0, z, labels, None, None, values, z, None, room), 16
     for name, dtype in (("float32", np.float32), ("float64", np.float64)):
         x = np.zeros(2, dtype)

@@ -104,6 +104,10 @@ class _Prepared(NamedTuple):
     drivers: Any
 
 
+# machine code divides by 0 without an error, and so must plain Python in its place
+scalar = np.float64 if numba.config.DISABLE_JIT else float
+
+
 def _coerce(loss):
     """Return the loss with float parameters, and its class weights."""
     fields, class_weight = [], None
@@ -120,7 +124,7 @@ def _coerce(loss):
             fields.append(None)
             continue
         try:
-            number = np.array(given, dtype=np.float64) if per_class else float(given)
+            number = np.array(given, dtype=np.float64) if per_class else scalar(given)
         except (TypeError, ValueError):
             raise TypeError(f"{type(loss).__name__}.{name} must be a number, got {given!r}") from None
         entries = number.ravel().tolist() if per_class else [number]

@@ -47,6 +47,14 @@ def pytest_collection_modifyitems(items):
                 break
 
 
+ON_DEVICE = {"test_device.py", "test_edges.py"}
+
+
 def pytest_ignore_collect(collection_path, config):
-    """Leave out the tests of the device where none was asked for."""
-    return True if collection_path.name == "test_device.py" and not config.getoption("device") else None
+    """With a device run its tests and those of the edges, and without one everything but its tests."""
+    if collection_path.suffix != ".py":
+        return None
+    wanted = (
+        collection_path.name in ON_DEVICE if config.getoption("device") else collection_path.name != "test_device.py"
+    )
+    return None if wanted else True
