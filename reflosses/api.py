@@ -105,7 +105,7 @@ class _Prepared(NamedTuple):
 
 
 # machine code divides by 0 without an error, and so must plain Python in its place
-scalar = np.float64 if numba.config.DISABLE_JIT else float
+scalar = np.float64 if getattr(numba.config, "DISABLE_JIT", False) else float
 
 
 def _coerce(loss):

@@ -187,7 +187,7 @@ class OnDevice:
         plain = np.ascontiguousarray(plain).reshape(x.shape)
         return self.cuda.to_device(
             plain.astype(np.uint8) if x.dtype.kind == "b" else plain, stream=self.stream
-        ), x.dtype
+        ), x.dtype.newbyteorder("=")
 
     def empty(self, shape, dtype):
         """Return a new array on the GPU."""
