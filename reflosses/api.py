@@ -104,8 +104,9 @@ class _Prepared(NamedTuple):
     drivers: Any
 
 
-# machine code divides by 0 without an error, and so must plain Python in its place
-scalar = np.float64 if getattr(numba.config, "DISABLE_JIT", False) else float
+def _scalar(x):
+    """Return a float; where plain Python stands for machine code, one that divides by 0 without an error."""
+    return np.float64(float(x)) if getattr(numba.config, "DISABLE_JIT", False) else float(x)
 
 
 def _coerce(loss):
@@ -124,7 +125,7 @@ def _coerce(loss):
             fields.append(None)
             continue
         try:
-            number = np.array(given, dtype=np.float64) if per_class else scalar(given)
+            number = np.array(given, dtype=np.float64) if per_class else _scalar(given)
         except (TypeError, ValueError):
             raise TypeError(f"{type(loss).__name__}.{name} must be a number, got {given!r}") from None
         entries = number.ravel().tolist() if per_class else [number]

@@ -185,9 +185,8 @@ class OnDevice:
             raise TypeError(f"{name} must be real numbers, got {x.dtype}")
         plain = x.view(BITS) if x.dtype.name == "bfloat16" else x.astype(x.dtype.newbyteorder("="), copy=False)
         plain = np.ascontiguousarray(plain).reshape(x.shape)
-        return self.cuda.to_device(
-            plain.astype(np.uint8) if x.dtype.kind == "b" else plain, stream=self.stream
-        ), x.dtype.newbyteorder("=")
+        plain = plain.astype(np.uint8) if x.dtype.kind == "b" else plain
+        return self.cuda.to_device(plain, stream=self.stream), x.dtype.newbyteorder("=")
 
     def empty(self, shape, dtype):
         """Return a new array on the GPU."""

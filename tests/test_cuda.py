@@ -48,7 +48,8 @@ def test_the_device_in_the_simulator():
 
 EDGES = (
     "has_no_answer_is_nan or two_infinite or illegal_labels or illegal_probabilities or masked_label or sum_to_one "
-    "or every_dtype or empty_batches or leading_axes or dtype_of_the_logits or one_class or reduction or weight_zero"
+    "or every_dtype or empty_batches or leading_axes or dtype_of_the_logits or one_class or reduction or weight_zero "
+    "or layouts or out_may or unsuitable or numbers"
 )
 
 
