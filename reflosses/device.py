@@ -245,7 +245,7 @@ class OnDevice:
     def answers(self, count, *checks):
         """Return what checks found: the least index of each kind, or -1."""
         found = self.empty(3, np.int64)
-        self.launch(self.drivers.fill_all, 3, found, np.int64(2**62))
+        self.launch(self.drivers.fill_all, 3, found, 2**62)
         for kernel, *arguments in checks:
             self.launch(kernel, count, *arguments, found)
         result = found.copy_to_host(stream=self.stream)

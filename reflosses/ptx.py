@@ -48,9 +48,19 @@ class Unfused(dispatcher.CUDADispatcher):
             return super().compile(signature)
 
 
+class Absent:
+    """Numba's launcher does not know ``None``, for which its compiler expects a pointer."""
+
+    @staticmethod
+    def prepare_args(kind, value, stream, retr):
+        """Return the type and the value that an argument is handed over as."""
+        return (types.CPointer(types.none), 0) if kind == types.none else (kind, value)
+
+
 def kernel(function):
     """Return a function as a kernel; link-time optimisation would contract again."""
-    plain = cuda.jit(function, lto=False, launch_bounds=getattr(function, "launch_bounds", None))
+    bounds = getattr(function, "launch_bounds", None)
+    plain = cuda.jit(function, lto=False, launch_bounds=bounds, extensions=[Absent()])
     return Unfused(plain.py_func, plain.targetoptions)
 
 
