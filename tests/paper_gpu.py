@@ -5,6 +5,7 @@ them, and whether kernels take the types they are given.
 """
 
 import math
+import re
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -39,8 +40,13 @@ class PaperGPU:
     simulated = False
 
     def __init__(self, monkeypatch):
+        from numba.cuda import codegen, dispatcher
         from numba.cuda.cudadrv import devicearray, devices
 
+        there = SimpleNamespace(compute_capability=CAPABILITY)
+        monkeypatch.setattr(dispatcher, "get_current_device", lambda: there)
+        monkeypatch.setattr(dispatcher._Kernel, "bind", lambda kernel: None)
+        monkeypatch.setattr(codegen.CUDACodeLibrary, "_ensure_cc", lambda library, given: given or CAPABILITY)
         self.compiled, self.free, self.array = set(), 4096, devicearray.DeviceNDArray
         monkeypatch.setattr(devices._runtime, "ensure_context", nullcontext)
         monkeypatch.setattr(devices._runtime, "get_or_create_context", lambda number: SimpleNamespace())
@@ -80,10 +86,11 @@ class PaperGPU:
 
 
 class Kernel:
-    """A kernel that is compiled for the types of its arguments, once."""
+    """A kernel that is compiled for the types of its arguments, once, and handed these."""
 
     def __init__(self, gpu, name, function):
-        self.gpu, self.name, self.function = gpu, name, function
+        self.gpu, self.name = gpu, name
+        self.driver = ptx.kernel(getattr(function, "py_func", function))
 
     def __getitem__(self, configuration):
         blocks, threads, _ = configuration
@@ -92,7 +99,16 @@ class Kernel:
         def call(*arguments):
             signature = tuple(map(numba.typeof, arguments))
             if (self.name, signature) not in self.gpu.compiled:
-                ptx.library(self.function, signature, CAPABILITY)
                 self.gpu.compiled.add((self.name, signature))
+                hand_over(self.driver.compile(signature), arguments)
 
         return call
+
+
+def hand_over(kernel, arguments):
+    """Prepare arguments as Numba does when it launches a kernel, and see that they are as many as the kernel has."""
+    handed: list = []
+    for kind, x in zip(kernel.argument_types, arguments, strict=True):
+        kernel._prepare_args(kind, x, 0, [], handed)
+    expected = re.findall(r"^\s*\.param ", kernel.library.get_asm_str(cc=CAPABILITY), re.MULTILINE)
+    assert len(handed) == len(expected)

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import ml_dtypes
 import numba
@@ -19,7 +18,7 @@ from reflosses import CategoricalFocal, CrossEntropy, SigmoidFocal, device, valu
 from reflosses.dispatch import Single, contract
 
 ptx = pytest.importorskip("reflosses.ptx")
-from paper_gpu import PaperGPU  # noqa: E402
+from paper_gpu import PaperGPU, hand_over  # noqa: E402
 
 from reflosses import cuda as drivers  # noqa: E402
 
@@ -210,22 +209,12 @@ def test_what_is_compiled_for_a_gpu_is_not_contracted_by_default():
 
 def test_the_dispatcher_compiles_as_the_tests_do(monkeypatch):
     """The way that a call on a GPU goes, up to where it needs one: what is handed over is what the kernel expects."""
-    from numba.cuda import codegen, dispatcher
-
-    monkeypatch.setattr(dispatcher, "get_current_device", lambda: SimpleNamespace(compute_capability=USUAL_GPU))
-    monkeypatch.setattr(dispatcher._Kernel, "bind", lambda self: None)
-    monkeypatch.setattr(codegen.CUDACodeLibrary, "_ensure_cc", lambda self, capability: capability or USUAL_GPU)
     gpu = PaperGPU(monkeypatch)
     given = general(CrossEntropy(), F64, 0)["rows"]
-    driver = ptx.kernel(DEVICE.rows.py_func)
-    found = driver.compile(tuple(map(numba.typeof, given)))
+    found = ptx.kernel(DEVICE.rows.py_func).compile(tuple(map(numba.typeof, given)))
     code = found.library.get_asm_str(cc=USUAL_GPU)
     check(code, "rows")
-    handed: list = []
-    for kind, x in zip(found.argument_types, given, strict=True):
-        x = gpu.device_array(x.shape, x.dtype) if isinstance(x, np.ndarray) else x
-        found._prepare_args(kind, x, 0, [], handed)
-    assert len(handed) == len(re.findall(r"^\s*\.param ", code, re.MULTILINE))
+    hand_over(found, [gpu.device_array(x.shape, x.dtype) if isinstance(x, np.ndarray) else x for x in given])
     again = pickle.loads(pickle.dumps(found))  # as the disk cache keeps it
     assert again.library.get_asm_str(cc=USUAL_GPU) == code and len(again.extensions) == 1
 
