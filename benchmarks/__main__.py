@@ -254,6 +254,13 @@ def about():
     return f"{processor}, {count} threads, Python {platform.python_version()}, " + ", ".join(versions)
 
 
+TABLES = (  # of the CPU: file, columns, line to print, and what measures
+    ("throughput", COLUMNS, "{:42} {:30} {:12} {:8} {:25} {:>9} ms  x{:<6} ({} - {}) {} {}", throughput),
+    ("sparse", SPARSE_COLUMNS, "{:>8} classes {:8} {:25} dense / sparse {:<6} ({} - {}) {}", sparse),
+    ("latency", LATENCY_COLUMNS, "{:18} {:24} {:6} {:8} {:18} {:>8}", latency),
+)
+
+
 def main():
     """Run the benchmarks that were asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -263,17 +270,23 @@ def main():
     parser.add_argument("--dtype", nargs="+", default=["float32", "float64"], help="default: float32 float64")
     parser.add_argument("--only", choices=("throughput", "sparse", "latency"), help="default: all three")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV files")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: value and gradient on a GPU")
+    shape = lambda text: tuple(map(int, text.split("x")))  # noqa: E731
+    parser.add_argument("--shape", type=shape, nargs="+", help="on a GPU, such as 8192x32768")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    print(about())
-    for name, columns, line, run in (
-        ("throughput", COLUMNS, "{:42} {:30} {:12} {:8} {:25} {:>9} ms  x{:<6} ({} - {}) {} {}", throughput),
-        ("sparse", SPARSE_COLUMNS, "{:>8} classes {:8} {:25} dense / sparse {:<6} ({} - {}) {}", sparse),
-        ("latency", LATENCY_COLUMNS, "{:18} {:24} {:6} {:8} {:18} {:>8}", latency),
-    ):
-        if arguments.only in (None, name):
+    if arguments.device == "cuda":
+        from . import gpu
+
+        line = "{:30} {:14} {:9} {:20} {:>9} ms  {:>6} of the copy  x{:<6} ({} - {}) {} {}"
+        tables, machine = (("cuda", gpu.COLUMNS, line, gpu.run),), gpu.about()
+    else:
+        tables, machine = TABLES, about()
+    print(machine)
+    for name, columns, line, run in tables:
+        if arguments.only in (None, name) or arguments.device == "cuda":
             with (arguments.out / f"{name}.csv").open("w", newline="") as file:
-                file.write(f"# {about()}\n")
+                file.write(f"# {machine}\n")
                 writer = csv.writer(file)
                 writer.writerow(columns)
 

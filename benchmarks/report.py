@@ -25,6 +25,20 @@ How it is done is told where it is done: scalar functions that become SIMD loops
 stay in the cache in `reflosses/odds.py`, threads in `reflosses/threads.py`.
 """
 
+GPU = """
+## On a GPU
+
+Speeds on a GPU are not measured yet. One command measures them, on a machine that has one, beside torch,
+torch.compile, Liger-Kernel, flash-attention, CuPy and a memory copy:
+
+```
+python -m benchmarks --device cuda
+```
+
+What the compiled code says of them is in `benchmarks/results/cuda_model.csv`: registers, spilled bytes,
+operations a logit, and the times below which no H100 can be.
+"""
+
 SPARSE = """
 ## Is sparse label smoothing cheaper than dense?
 
@@ -79,6 +93,7 @@ def main():
     parts.append("\n## One small call, and the first\n\n")
     parts.append("| loss | what | shape | dtype | median | unit |\n|---|---|---|---|---|---|\n")
     parts += ["| {loss} | {what} | {shape} | {dtype} | {median} | {unit} |\n".format(**row) for row in latencies]
+    parts.append(GPU)
     DOCUMENT.write_text("".join(parts), encoding="utf-8")
 
 

@@ -3,7 +3,7 @@
 Every verb has the same arguments::
 
     verb(loss, logits, labels, *, weight=None, upstream=None, reduction="none",
-         normalized=True, out=None)
+         normalized=True, out=None, device=None, precision="reference")
 
 Parameters
 ----------
@@ -34,6 +34,12 @@ normalized : bool
     Whether rows of probabilities must sum to 1, to the square root of their dtype's precision.
 out : array or tuple of arrays, optional
     Where to put the results: exactly their shape and dtype.  May overlap an input.
+device : {None, "cpu", "cuda"}
+    Where to compute.  Left out, it is where the arrays are: those of a GPU stay there, and so do the
+    results, in the order of the caller's stream.  NumPy arrays go to ``"cuda"`` and back.
+precision : {"reference", "native"}
+    How a GPU computes results of float32: in float64, rounded once, or with ``"native"`` in float32
+    where rows have hard labels, within 4 ulps where nothing cancels.
 
 Raises
 ------
@@ -41,17 +47,21 @@ TypeError
     For logits or labels that are not real numbers, and for what is not a loss.
 ValueError
     For illegal labels or probabilities (with the first offending index and its value), shapes that do not match,
-    parameters out of their domain, unsuitable ``out``; before anything is computed.
+    parameters out of their domain, unsuitable ``out``, arrays on different devices; before anything
+    is computed.
+RuntimeError
+    Where there is no GPU, or nothing that compiles for it.
 """
 
 import math
+from functools import cache
 from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 
 from . import cpu, threads
-from .arrays import NARROW, WIDE, as_logits, as_real, finish, place, rounded
+from .arrays import NARROW, WIDE, as_logits, as_real, finish, place, rounded, where
 from .dispatch import LINEAR, Single, changes_labels, contract, core
 from .domain import REAL, Interval, Targets, is_loss, parameters, predictions
 from .labels import as_labels, as_weights, check_predictions
@@ -71,6 +81,7 @@ __all__ = [
 
 RESULTS = ("value", "gradient", "hessian_diagonal")
 REDUCTIONS = ("none", "sum", "mean", "weighted_mean")
+PRECISIONS = ("reference", "native")
 
 
 # ---- losses -------------------------------------------------------------------------------
@@ -93,6 +104,11 @@ class _Prepared(NamedTuple):
     drivers: Any
 
 
+def _scalar(x):
+    """Return a float; where plain Python stands for machine code, one that divides by 0 without an error."""
+    return np.float64(float(x)) if getattr(numba.config, "DISABLE_JIT", False) else float(x)
+
+
 def _coerce(loss):
     """Return the loss with float parameters, and its class weights."""
     fields, class_weight = [], None
@@ -109,7 +125,7 @@ def _coerce(loss):
             fields.append(None)
             continue
         try:
-            number = np.array(given, dtype=np.float64) if per_class else float(given)
+            number = np.array(given, dtype=np.float64) if per_class else _scalar(given)
         except (TypeError, ValueError):
             raise TypeError(f"{type(loss).__name__}.{name} must be a number, got {given!r}") from None
         entries = number.ravel().tolist() if per_class else [number]
@@ -176,15 +192,15 @@ def prepare(loss):
 
 
 class _Call:
-    """The checked arguments of one call of a verb."""
+    """The checked arguments of one call of a verb; ``device`` has one for arrays on a GPU."""
 
     __slots__ = (
         "batch",
         "classes",
+        "drivers",
         "dtype",
         "factor",
         "hard",
-        "inputs",
         "kernel",
         "labels",
         "logits",
@@ -192,43 +208,67 @@ class _Call:
         "reduction",
         "shape",
         "upstream",
+        "wanted",
         "weights",
     )
+    as_logits = staticmethod(as_logits)
+    as_labels = staticmethod(as_labels)
+    as_real = staticmethod(as_real)
+    as_weights = staticmethod(as_weights)
+    check_predictions = staticmethod(check_predictions)
+    finish = staticmethod(finish)
 
     def __init__(self, loss, logits, labels, weight, upstream, reduction, normalized):
         self.prepared = prepared = prepare(loss)
-        z, self.dtype = as_logits(logits, prepared.rows)
-        self.shape = z.shape
-        self.batch = z.shape[:-1] if prepared.rows else z.shape
-        check_predictions(z, prepared)
-        self.labels, self.hard, absent = as_labels(labels, z, prepared, normalized)
-        self.logits = z.reshape(-1, z.shape[-1]) if prepared.rows else z.reshape(-1)
-        self.inputs = (logits, labels, weight, upstream)
+        self.drivers = self.build()
+        z, self.dtype = self.as_logits(logits, prepared.rows)
+        self.shape = tuple(z.shape)
+        self.batch = self.shape[:-1] if prepared.rows else self.shape
+        self.check_predictions(z, prepared)
+        self.labels, self.hard, absent = self.as_labels(labels, z, prepared, normalized)
+        self.logits = z.reshape(self.batch_size, self.shape[-1]) if prepared.rows else z.reshape(self.batch_size)
         self.kernel = prepared.double
-        self.classes = z.shape[-1] if prepared.rows else None
+        self.classes = self.shape[-1] if prepared.rows else None
         if prepared.rows and self.classes < prepared.least_classes:
             raise ValueError(
                 f"{type(loss).__name__} needs at least {prepared.least_classes} classes, "
-                f"got logits of shape {z.shape} and labels of shape {np.shape(labels)}"
+                f"got logits of shape {self.shape} and labels of shape {np.shape(labels)}"
             )
         if prepared.class_weight is not None and prepared.class_weight.shape != (self.classes,):
             raise ValueError(
-                f"class weights of shape {prepared.class_weight.shape} do not fit logits of shape {z.shape}"
+                f"class weights of shape {prepared.class_weight.shape} do not fit logits of shape {self.shape}"
             )
-        self.weights = None if weight is None else as_weights(weight, "weight", self.batch)
+        self.weights = None if weight is None else self.as_weights(weight, "weight", self.batch)
         if absent is not None:
             self.forget(absent)
-        self.upstream = None if upstream is None else as_weights(upstream, "upstream", self.batch)
+        self.upstream = None if upstream is None else self.as_weights(upstream, "upstream", self.batch)
         self.reduction = reduction
         if reduction == "none" or reduction == "sum":
             self.factor = 1.0
         elif reduction == "mean" or (reduction == "weighted_mean" and self.weights is None):
-            self.factor = 1.0 / rows if (rows := self.logits.shape[0]) else math.nan
+            self.factor = 1.0 / rows if (rows := self.batch_size) else math.nan
         elif reduction == "weighted_mean":
-            total = float(prepared.drivers.sum_of(self.weights))
-            self.factor = 1.0 / total if total else math.nan
+            self.factor = self.reciprocal_of_weights()
         else:
             raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+
+    def empty(self, shape, dtype):
+        """Return a new array."""
+        return np.empty(shape, dtype)
+
+    def build(self):
+        """Return the drivers."""
+        return self.prepared.drivers
+
+    @property
+    def batch_size(self):
+        """How many rows, or single logits, there are."""
+        return math.prod(self.batch)
+
+    def reciprocal_of_weights(self):
+        """Return 1/Σ weights."""
+        total = float(self.drivers.sum_of(self.weights))
+        return 1.0 / total if total else math.nan
 
     def forget(self, absent):
         """Answer nan for absent labels, except where the weight is 0."""
@@ -243,7 +283,7 @@ class _Call:
 
     def place_derivatives(self, out):
         """Return (result, buffer) for an output in the shape of the logits."""
-        return self.place(out, self.shape, self.logits.shape)
+        return self.place(out, self.shape, tuple(self.logits.shape))
 
     def check_out(self, out, shape):
         """Refuse an unsuitable ``out``; move inputs that it overlaps out of its way."""
@@ -252,14 +292,21 @@ class _Call:
             raise ValueError(f"out must be an array of shape {shape} and {self.dtype}, got {found}")
         if not out.flags.writeable:
             raise ValueError("out is read-only")
-        if np.may_share_memory(out, self.logits):
-            self.logits = self.logits.copy()
-        if np.may_share_memory(out, self.labels):
-            self.labels = self.labels.copy()
-        if self.weights is not None and np.may_share_memory(out, self.weights):
-            self.weights = self.weights.copy()
-        if self.upstream is not None and np.may_share_memory(out, self.upstream):
-            self.upstream = self.upstream.copy()
+        self.move_aside(out)
+
+    def move_aside(self, out):
+        """Copy the inputs that an output overlaps."""
+        self.logits, self.labels = self.aside(out, self.logits), self.aside(out, self.labels)
+        self.weights = None if self.weights is None else self.aside(out, self.weights)
+        self.upstream = None if self.upstream is None else self.aside(out, self.upstream)
+
+    def aside(self, out, x):
+        """Return an input, or a copy of one that the output overlaps."""
+        return x if out is None or not np.may_share_memory(out, x) else x.copy()
+
+    def times(self, x, y):
+        """Return the products of numbers for every logit, x of which may be ``None``."""
+        return np.ascontiguousarray(y if x is None else x * y)
 
     def run(self, driver, *outputs):
         """Run a driver over all rows and return what its chunks returned."""
@@ -273,23 +320,29 @@ class _Call:
 
     def derive(self, values, gradient, hessian):
         """Fill value, gradient and Hessian diagonal, each unless it is ``None``."""
-        prepared = self.prepared
-        wanted = zip(RESULTS, (values, gradient, hessian), strict=True)
-        if (
-            self.hard
-            and self.logits.dtype != WIDE
-            and prepared.no_cancellation.issuperset(k for k, x in wanted if x is not None)
-        ):
-            self.kernel = prepared.single
-        if not prepared.rows:
-            self.run(prepared.drivers.pointwise, values, gradient, hessian)
+        self.choose_precision(values, gradient, hessian)
+        if not self.prepared.rows:
+            self.run(self.drivers.pointwise, values, gradient, hessian)
         elif hessian is None and self.labels.ndim == 1 and self.quick():
-            if sum(self.run(self.hard_driver(), values, gradient)):
-                self.mend(values, gradient)
+            self.derive_hard(values, gradient)
         else:
-            short = self.classes <= cpu.FEW and prepared.contract == "classwise"
-            driver = prepared.drivers.short_rows if short else prepared.drivers.rows
-            self.run(driver, values, gradient, hessian)
+            self.run(self.rows_driver(), values, gradient, hessian)
+
+    def choose_precision(self, *outputs):
+        """Take the short functions where the results are narrow and nothing cancels in them."""
+        wanted = (k for k, x in zip(RESULTS, outputs, strict=True) if x is not None)
+        if self.hard and self.logits.dtype != WIDE and self.prepared.no_cancellation.issuperset(wanted):
+            self.kernel = self.prepared.single
+
+    def derive_hard(self, values, gradient):
+        """Fill value and gradient of rows with integer labels that have a driver of their own."""
+        if sum(self.run(self.hard_driver(), values, gradient)):
+            self.mend(values, gradient)
+
+    def rows_driver(self):
+        """Return the driver of any rows."""
+        short = self.classes <= cpu.FEW and self.prepared.contract == "classwise"
+        return self.drivers.short_rows if short else self.drivers.rows
 
     def quick(self):
         """Whether rows with integer labels have a driver of their own: only the label pays, or labels never change."""
@@ -299,17 +352,16 @@ class _Call:
 
     def hard_driver(self):
         """Return the driver of rows with integer labels."""
-        drivers = self.prepared.drivers
         if self.prepared.contract == "tempered":
-            return drivers.hard_tempered_rows
-        return drivers.hard_pairs if self.classes == 2 else drivers.hard_rows
+            return self.drivers.hard_tempered_rows
+        return self.drivers.hard_pairs if self.classes == 2 else self.drivers.hard_rows
 
     def derive_in_labels(self, wrt, values, gradient):
         """Fill value, unless it is ``None``, and the gradient with respect to the labels."""
         if wrt != "labels":
             raise ValueError(f'wrt must be "logits" or "labels", got {wrt!r}')
         self.need("label_kernel")
-        drivers = self.prepared.drivers
+        drivers = self.drivers
         self.run(drivers.rows_in_labels if self.prepared.rows else drivers.pointwise_in_labels, values, gradient)
 
     def need(self, method):
@@ -334,38 +386,84 @@ class _Call:
             x if x is None else x[strange]
             for x in (self.logits, self.labels, self.weights, self.upstream, values, gradient)
         ]
-        prepared = self.prepared
-        prepared.drivers.rows(self.kernel, prepared.class_weight, self.factor, *parts, None)
+        self.drivers.rows(self.kernel, self.prepared.class_weight, self.factor, *parts, None)
         for whole, part in zip((values, gradient), parts[4:], strict=True):
             if whole is not None:
                 whole[strange] = part
 
     def reduce(self, values):
         """Return the reduced value of unreduced float64 values."""
-        total = float(self.prepared.drivers.sum_of(values))
+        total = float(self.drivers.sum_of(values))
         if self.reduction == "sum":
             return total
         if self.reduction == "mean" or self.weights is None:
             return total / values.size if values.size else math.nan
-        weights = float(self.prepared.drivers.sum_of(self.weights))
+        weights = float(self.drivers.sum_of(self.weights))
         return total / weights if weights else math.nan
 
     def place_values(self, out):
         """Return (result, buffer) for the values; a reduction needs them in float64."""
         if self.reduction == "none":
-            return self.place(out, self.batch, self.logits.shape[:1])
+            return self.place(out, self.batch, (self.batch_size,))
         if out is not None:
             self.check_out(out, ())
-        return out, np.empty(self.logits.shape[0], WIDE)
+        return out, self.empty(self.batch_size, WIDE)
 
     def finish_values(self, result, buffer):
         if self.reduction == "none":
-            return finish(result, buffer)
+            return self.finish(result, buffer)
         reduced = rounded(np.array(self.reduce(buffer)), self.dtype)[()]
         if result is None:
             return reduced
         result[()] = reduced
         return result
+
+    def derive_in_parameters(self, columns):
+        """Return the derivatives in the scalar parameters, a row each, and in the class weights or ``None``."""
+        slopes, of_classes = np.zeros((self.batch_size, columns)), None
+        if not self.prepared.rows:
+            self.run(self.drivers.pointwise_in_parameters, slopes)
+        elif columns:
+            self.run(self.drivers.rows_in_parameters, slopes)
+        if self.prepared.class_weight is not None:
+            of_classes = np.empty((self.batch_size, self.classes))
+            arrays = (self.logits, self.labels, self.weights, self.upstream, of_classes)
+            threads.run(self.drivers.rows_in_class_weights, (self.kernel, self.factor), arrays, self.logits.size)
+        return slopes.T, of_classes
+
+    def finish_slopes(self, column, out):
+        """Return the derivatives in one parameter, or in the class weights, reduced."""
+        tail = column.shape[1:]
+        if self.reduction == "none":
+            shape, flat = (*self.batch, *tail), column
+        else:
+            columns = column.reshape(len(column), math.prod(tail)).T
+            shape, flat = tail, np.array([self.drivers.sum_of(np.ascontiguousarray(c)) for c in columns], dtype=WIDE)
+        if out is not None:
+            self.check_out(out, shape)
+        result = np.empty(shape, self.dtype) if out is None else out
+        result[...] = rounded(flat, self.dtype).reshape(shape)
+        return result if result.ndim else result[()]
+
+
+@cache
+def _call_on_device():
+    from .device import OnDevice
+
+    class CallOnDevice(OnDevice, _Call):
+        """The checked arguments of one call of a verb, on a GPU."""
+
+    return CallOnDevice
+
+
+def _begin(loss, logits, labels, weight, upstream, reduction, normalized, device, precision, *others):
+    """Return the call of a verb, on the CPU or where its arrays are; ``others`` are its further arrays."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    arguments = (loss, logits, labels, weight, upstream, reduction, normalized)
+    if where(device, logits, labels, weight, upstream, *others) == "cpu":
+        return _Call(*arguments)
+    return _call_on_device()(*arguments, precision)
 
 
 # ---- small calls --------------------------------------------------------------------------
@@ -479,23 +577,24 @@ def _compiled(driver, *arguments):
     return found and found.entry_point
 
 
-def _derivatives(wanted, outs, loss, logits, labels, weight, upstream, reduction, normalized):
+def _derivatives(wanted, outs, loss, logits, labels, weight, upstream, reduction, normalized, device, precision):
     """Return [value, gradient, Hessian diagonal], those that are wanted (0, 1, 2)."""
-    plain = weight is None and upstream is None and reduction == "none"
+    plain = weight is None and upstream is None and reduction == "none" and device is None
     if plain:
         results = _plain(wanted, loss, logits, labels, outs)
         if results is not None:
             return results
-    call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
+    call = _begin(loss, logits, labels, weight, upstream, reduction, normalized, device, precision, *outs)
+    call.wanted = wanted
     results, buffers = [None, None, None], [None, None, None]
     for k, out in zip(wanted, outs, strict=True):
         place = call.place_values if k == 0 else call.place_derivatives
         results[k], buffers[k] = place(out)
     call.derive(*buffers)
-    if plain:
+    if plain and type(call) is _Call:
         _remember(wanted, call, loss, logits, labels, results)
     for k in wanted:
-        finished = call.finish_values if k == 0 else finish
+        finished = call.finish_values if k == 0 else call.finish
         results[k] = finished(results[k], buffers[k])
     return results
 
@@ -520,7 +619,19 @@ def _pair(out, verb):
 # ---- the verbs ----------------------------------------------------------------------------
 
 
-def value(loss, logits, labels, *, weight=None, upstream=None, reduction="none", normalized=True, out=None):
+def value(
+    loss,
+    logits,
+    labels,
+    *,
+    weight=None,
+    upstream=None,
+    reduction="none",
+    normalized=True,
+    out=None,
+    device=None,
+    precision="reference",
+):
     """Return the loss: one value per row (or per logit), or their reduction.
 
     Examples
@@ -530,11 +641,24 @@ def value(loss, logits, labels, *, weight=None, upstream=None, reduction="none",
     >>> value(CrossEntropy(), [[2.0, 0.0, -1.0], [0.0, 40.0, 0.0]], [0, 1])
     array([1.69846020e-01, 8.49670851e-18])
     """
-    return _derivatives((0,), (out,), loss, logits, labels, weight, upstream, reduction, normalized)[0]
+    return _derivatives((0,), (out,), loss, logits, labels, weight, upstream, reduction, normalized, device, precision)[
+        0
+    ]
 
 
 def gradient(
-    loss, logits, labels, *, weight=None, upstream=None, reduction="none", normalized=True, out=None, wrt="logits"
+    loss,
+    logits,
+    labels,
+    *,
+    weight=None,
+    upstream=None,
+    reduction="none",
+    normalized=True,
+    out=None,
+    wrt="logits",
+    device=None,
+    precision="reference",
 ):
     """Return the derivative with respect to the logits, or with ``wrt="labels"`` to the labels.
 
@@ -547,15 +671,28 @@ def gradient(
     array([[ 4.24835426e-18, -8.49670851e-18,  4.24835426e-18]])
     """
     if wrt == "logits":
-        return _derivatives((1,), (out,), loss, logits, labels, weight, upstream, reduction, normalized)[1]
-    call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
+        return _derivatives(
+            (1,), (out,), loss, logits, labels, weight, upstream, reduction, normalized, device, precision
+        )[1]
+    call = _begin(loss, logits, labels, weight, upstream, reduction, normalized, device, precision, out)
     result, buffer = call.place_derivatives(out)
     call.derive_in_labels(wrt, None, buffer)
-    return finish(result, buffer)
+    return call.finish(result, buffer)
 
 
 def value_and_gradient(
-    loss, logits, labels, *, weight=None, upstream=None, reduction="none", normalized=True, out=None, wrt="logits"
+    loss,
+    logits,
+    labels,
+    *,
+    weight=None,
+    upstream=None,
+    reduction="none",
+    normalized=True,
+    out=None,
+    wrt="logits",
+    device=None,
+    precision="reference",
 ):
     """Return (value, gradient) for little more than the price of one; ``out`` is a pair.
 
@@ -567,15 +704,31 @@ def value_and_gradient(
     """
     outs = _pair(out, "value_and_gradient")
     if wrt == "logits":
-        return tuple(_derivatives((0, 1), outs, loss, logits, labels, weight, upstream, reduction, normalized)[:2])
-    call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
+        return tuple(
+            _derivatives(
+                (0, 1), outs, loss, logits, labels, weight, upstream, reduction, normalized, device, precision
+            )[:2]
+        )
+    call = _begin(loss, logits, labels, weight, upstream, reduction, normalized, device, precision, *outs)
     values, value_buffer = call.place_values(outs[0])
     slopes, slope_buffer = call.place_derivatives(outs[1])
     call.derive_in_labels(wrt, value_buffer, slope_buffer)
-    return call.finish_values(values, value_buffer), finish(slopes, slope_buffer)
+    return call.finish_values(values, value_buffer), call.finish(slopes, slope_buffer)
 
 
-def hessian_diagonal(loss, logits, labels, *, weight=None, upstream=None, reduction="none", normalized=True, out=None):
+def hessian_diagonal(
+    loss,
+    logits,
+    labels,
+    *,
+    weight=None,
+    upstream=None,
+    reduction="none",
+    normalized=True,
+    out=None,
+    device=None,
+    precision="reference",
+):
     """Return the second derivative with respect to each logit, in the shape of the logits.
 
     Examples
@@ -584,11 +737,23 @@ def hessian_diagonal(loss, logits, labels, *, weight=None, upstream=None, reduct
     >>> hessian_diagonal(SigmoidFocal(gamma=0.0, alpha=None), [0.0, -50.0], [1, 1])
     array([2.50000000e-01, 1.92874985e-22])
     """
-    return _derivatives((2,), (out,), loss, logits, labels, weight, upstream, reduction, normalized)[2]
+    return _derivatives((2,), (out,), loss, logits, labels, weight, upstream, reduction, normalized, device, precision)[
+        2
+    ]
 
 
 def gradient_and_hessian_diagonal(
-    loss, logits, labels, *, weight=None, upstream=None, reduction="none", normalized=True, out=None
+    loss,
+    logits,
+    labels,
+    *,
+    weight=None,
+    upstream=None,
+    reduction="none",
+    normalized=True,
+    out=None,
+    device=None,
+    precision="reference",
 ):
     """Return (gradient, Hessian diagonal) in one pass, as boosters want them; ``out`` is a pair.
 
@@ -599,10 +764,24 @@ def gradient_and_hessian_diagonal(
     (array([ 0.5, -0.5]), array([0.25, 0.25]))
     """
     outs = _pair(out, "gradient_and_hessian_diagonal")
-    return tuple(_derivatives((1, 2), outs, loss, logits, labels, weight, upstream, reduction, normalized)[1:])
+    return tuple(
+        _derivatives((1, 2), outs, loss, logits, labels, weight, upstream, reduction, normalized, device, precision)[1:]
+    )
 
 
-def hessian(loss, logits, labels, *, weight=None, upstream=None, reduction="none", normalized=True, out=None):
+def hessian(
+    loss,
+    logits,
+    labels,
+    *,
+    weight=None,
+    upstream=None,
+    reduction="none",
+    normalized=True,
+    out=None,
+    device=None,
+    precision="reference",
+):
     """Return the matrix of second derivatives of every row, of shape (..., C, C).
 
     A loss of single logits has one second derivative each, and the result is the Hessian diagonal.
@@ -614,26 +793,30 @@ def hessian(loss, logits, labels, *, weight=None, upstream=None, reduction="none
     array([[ 0.25, -0.25],
            [-0.25,  0.25]])
     """
-    call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
+    call = _begin(loss, logits, labels, weight, upstream, reduction, normalized, device, precision, out)
     if not call.prepared.rows:
-        return hessian_diagonal(
-            loss,
-            logits,
-            labels,
-            weight=weight,
-            upstream=upstream,
-            reduction=reduction,
-            normalized=normalized,
-            out=out,
-        )
+        result, buffer = call.place_derivatives(out)
+        call.derive(None, None, buffer)
+        return call.finish(result, buffer)
     n = call.classes
-    result, buffer = call.place(out, (*call.shape, n), (call.logits.shape[0], n, n))
-    call.run(call.prepared.drivers.rows_hessian, buffer)
-    return finish(result, buffer)
+    result, buffer = call.place(out, (*call.shape, n), (call.batch_size, n, n))
+    call.run(call.drivers.rows_hessian, buffer)
+    return call.finish(result, buffer)
 
 
 def hessian_vector_product(
-    loss, logits, labels, vector, *, weight=None, upstream=None, reduction="none", normalized=True, out=None
+    loss,
+    logits,
+    labels,
+    vector,
+    *,
+    weight=None,
+    upstream=None,
+    reduction="none",
+    normalized=True,
+    out=None,
+    device=None,
+    precision="reference",
 ):
     """Return each row's Hessian times its ``vector``, which has the shape of the logits, in O(C).
 
@@ -643,25 +826,32 @@ def hessian_vector_product(
     >>> hessian_vector_product(CrossEntropy(), [0.0, 0.0], 1, [1.0, 0.0])
     array([ 0.25, -0.25])
     """
-    call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
-    vector = as_real(vector, "vector")
+    call = _begin(loss, logits, labels, weight, upstream, reduction, normalized, device, precision, out, vector)
+    vector = call.as_real(vector, "vector")
     if vector.shape != call.shape:
-        raise ValueError(f"vector of shape {vector.shape} does not fit logits of shape {call.shape}")
-    vector = vector.reshape(call.logits.shape)
+        raise ValueError(f"vector of shape {tuple(vector.shape)} does not fit logits of shape {call.shape}")
     result, buffer = call.place_derivatives(out)
-    if out is not None and np.may_share_memory(out, vector):
-        vector = vector.copy()
+    vector = call.aside(out, vector.reshape(call.logits.shape))
     if call.prepared.rows:
-        call.run(call.prepared.drivers.rows_hessian_vector, vector, buffer)
+        call.run(call.drivers.rows_hessian_vector, vector, buffer)
     else:
-        upstream = vector if call.upstream is None else call.upstream * vector
-        call.upstream = np.ascontiguousarray(upstream)
+        call.upstream = call.times(call.upstream, vector)
         call.derive(None, None, buffer)
-    return finish(result, buffer)
+    return call.finish(result, buffer)
 
 
 def parameter_gradient(
-    loss, logits, labels, *, weight=None, upstream=None, reduction="none", normalized=True, out=None
+    loss,
+    logits,
+    labels,
+    *,
+    weight=None,
+    upstream=None,
+    reduction="none",
+    normalized=True,
+    out=None,
+    device=None,
+    precision="reference",
 ):
     """Return the derivatives in the loss's parameters, as a tuple of the loss's own type.
 
@@ -675,22 +865,17 @@ def parameter_gradient(
     >>> parameter_gradient(SigmoidFocal(gamma=2.0, alpha=0.25), [0.0], [1])
     SigmoidFocal(gamma=array([-0.03002831]), alpha=array([0.1732868]))
     """
-    call = _Call(loss, logits, labels, weight, upstream, reduction, normalized)
+    call = _begin(loss, logits, labels, weight, upstream, reduction, normalized, device, precision, *_outputs(out))
     call.need("parameter_kernel")
-    drivers, rows = call.prepared.drivers, call.logits.shape[0]
-    scalars = len(list(_scalar_names(call.prepared.double)))
-    slopes, of_classes = np.zeros((rows, scalars)), None
-    if call.prepared.rows:
-        if scalars:
-            call.run(drivers.rows_in_parameters, slopes)
-        if call.prepared.class_weight is not None:
-            of_classes = np.empty((rows, call.classes))
-            shared = (call.kernel, call.factor)
-            arrays = (call.logits, call.labels, call.weights, call.upstream, of_classes)
-            threads.run(drivers.rows_in_class_weights, shared, arrays, call.logits.size)
-    else:
-        call.run(drivers.pointwise_in_parameters, slopes)
-    return _fold(loss, call, iter(slopes.T), of_classes, out)
+    slopes, of_classes = call.derive_in_parameters(len(list(_scalar_names(call.prepared.double))))
+    return _fold(loss, call, iter(slopes), of_classes, out)
+
+
+def _outputs(out):
+    """Return the arrays in a tuple of outputs, which may have tuples within."""
+    if isinstance(out, tuple):
+        return [array for part in out for array in _outputs(part)]
+    return [out]
 
 
 def _scalar_names(loss):
@@ -716,16 +901,5 @@ def _fold(loss, call, scalars, of_classes, out):
         if given is None:
             fields.append(None)
             continue
-        tail = column.shape[1:]
-        if call.reduction == "none":
-            shape, flat = (*call.batch, *tail), column
-        else:
-            columns = column.reshape(len(column), math.prod(tail)).T
-            sums = [call.prepared.drivers.sum_of(np.ascontiguousarray(c)) for c in columns]
-            shape, flat = tail, np.array(sums, dtype=np.float64)
-        if given_out is not None:
-            call.check_out(given_out, shape)
-        result = np.empty(shape, call.dtype) if given_out is None else given_out
-        result[...] = rounded(flat, call.dtype).reshape(shape)
-        fields.append(result if result.ndim else result[()])
+        fields.append(call.finish_slopes(column, given_out))
     return type(loss)(*fields)

@@ -7,6 +7,7 @@ import numpy as np
 
 NARROW = np.dtype(np.float32)
 WIDE = np.dtype(np.float64)
+ON_HOST = {np.ndarray, type(None), float, int, list, tuple}  # what needs no second look
 
 
 @cache
@@ -78,3 +79,20 @@ def rounded(x, dtype):
         toward_zero = np.where(np.abs(single) > np.abs(x), np.nextafter(single, NARROW.type(0)), single)
         odd = toward_zero.view(np.uint32) | inexact  # rounding to odd keeps what breaks a tie
         return odd.astype(np.uint32).view(NARROW).astype(dtype)
+
+
+def on_device(x):
+    """Whether x is an array on a GPU, of whatever library."""
+    if type(x) in ON_HOST:
+        return False
+    return hasattr(x, "__cuda_array_interface__") or getattr(x, "__cuda_ndarray__", False)
+
+
+def where(device, *arguments):
+    """Return "cpu" or "cuda", where a call with these arguments is to be computed."""
+    if device not in (None, "cpu", "cuda"):
+        raise ValueError(f'device must be "cpu" or "cuda", got {device!r}')
+    there = any(on_device(x) for x in arguments)
+    if there and device == "cpu":
+        raise ValueError('device="cpu" was asked for, but an array is on the GPU: copy it to the host first')
+    return "cuda" if there or device == "cuda" else "cpu"

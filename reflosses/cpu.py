@@ -18,7 +18,6 @@ from types import SimpleNamespace
 
 import numpy as np
 from numba import config, njit
-from numba.extending import overload
 
 from . import tempered
 from .columns import (
@@ -28,34 +27,22 @@ from .columns import (
     softmax_columns,
     sums_of_columns,
 )
-from .dispatch import (
-    bare,
-    core,
-    pointwise_parameters,
-    slope_in_label,
+from .dispatch import bare, core
+from .entries import (
+    element,
+    element_in_label,
+    element_in_parameters,
+    pair_of_logits,
+    row,
+    row_hessian,
+    row_hessian_vector,
+    row_in_class_weights,
+    row_in_labels,
+    row_in_parameters,
+    row_scale,
+    weighted,
 )
-from .dispatch import pointwise as pointwise_kernel
-from .geometry import (
-    changed_label,
-    class_terms,
-    gradient_row,
-    hard_terms,
-    hessian_diagonal_row,
-    hessian_row,
-    hessian_vector_row,
-    label_of_logit,
-    label_slope,
-    open_row,
-    pair_terms,
-    parameter_slopes,
-    pointwise_label_slope,
-    pointwise_slopes_of_changes,
-    positive_labels,
-    positive_of_two,
-    shared_slope,
-    slopes_of_changes,
-    terms,
-)
+from .geometry import hard_terms
 from .lanes import (
     WIDTH,
     approach,
@@ -74,7 +61,7 @@ from .lanes import (
     unload,
 )
 from .odds import PIECE, odds_against
-from .rows import LONG, centered_row, gradient_entry, label, margin, per_class, softmax_row, total
+from .rows import LONG, centered_row, gradient_entry, per_class, softmax_row
 from .rows import gradient_row as softmax_gradient_row
 from .special import fast_two_sum, fma, inline, mass_times, reciprocal_parts, times, two_sum
 from .vectors import for_each, lane_sums, scale_rows
@@ -85,54 +72,6 @@ TINY = 2.0**-960  # far enough above the numbers that have lost digits
 
 
 @inline
-def row_scale(factor, weights, upstream, i):
-    """Return what multiplies the derivatives of row or element i."""
-    scale = factor
-    if weights is not None:
-        scale *= weights[i]
-    if upstream is not None:
-        scale *= upstream[i]
-    return scale
-
-
-@inline
-def logit_and_label(logits, labels, i):
-    """Return element i as two float64; a nan label makes the logit nan, which every kernel passes on."""
-    y = np.float64(labels[i])
-    return np.float64(logits[i]) + (y - y), y
-
-
-@inline
-def labelled(labels, i, n):
-    """Whether no label of row i is nan."""
-    doubt = 0.0
-    for k in range(n):
-        y = label(labels, i, k)
-        doubt += y - y
-    return doubt == 0.0
-
-
-@inline
-def weighted(weights, i, value):
-    """Return the value of row or element i times its weight, 0 for weight 0."""
-    if weights is None:
-        return value
-    return mass_times(weights[i], value)
-
-
-def add_slopes(sums, lost, first, mass, slopes):
-    """Add mass times each of a tuple of slopes to sums[j] + lost[j], j from ``first``."""
-    for j in range(len(slopes)):
-        sums[first + j], error = two_sum(sums[first + j], mass_times(mass, slopes[j]))
-        lost[first + j] += error
-
-
-@overload(add_slopes, jit_options={"forceinline": True})
-def _(sums, lost, first, mass, slopes):
-    return add_slopes if len(slopes) else lambda sums, lost, first, mass, slopes: None  # () has no entry to type
-
-
-@inline
 def copy(x, y):
     """Set x to y."""
     for k in range(x.size):
@@ -140,33 +79,9 @@ def copy(x, y):
 
 
 @inline
-def element(i, loss, factor, logits, labels, weights, upstream, values, gradient, hessian):
-    """Value, gradient and second derivative of one logit."""
-    z, y = logit_and_label(logits, labels, i)
-    value, slope, bend = pointwise_kernel(core(loss), z, *label_of_logit(loss, y))
-    scale = row_scale(factor, weights, upstream, i)
-    if values is not None:
-        values[i] = weighted(weights, i, value)
-    if gradient is not None:
-        gradient[i] = mass_times(scale, slope)
-    if hessian is not None:
-        hessian[i] = mass_times(scale, bend)
-
-
-@inline
-def pair_of_logits(i, loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
-    """Value and gradient of a row of two logits with an integer label; arrays of rows come flat."""
-    first = labels[i] == 0
-    a, b = np.float64(logits[2 * i]), np.float64(logits[2 * i + 1])
-    high, low = margin(loss, b if first else a, a if first else b)
-    value, slope = pair_terms(loss, high, low)
-    w = per_class(class_weight, labels[i])
-    if values is not None:
-        values[i] = weighted(weights, i, mass_times(w, value))
-    if gradient is not None:
-        of_label = mass_times(row_scale(factor, weights, upstream, i), mass_times(w, slope))
-        gradient[2 * i] = of_label if first else -of_label
-        gradient[2 * i + 1] = -of_label if first else of_label
+def room_for(n):
+    """Return what a row of n classes is worked on in; arrays of one allocation would look like one to LLVM."""
+    return np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
 
 
 @inline
@@ -200,25 +115,13 @@ def build(stamp):
     def pointwise_in_labels(loss, factor, logits, labels, weights, upstream, values, gradient):
         """Value, and derivative in the label, of every logit."""
         for i in range(logits.size):
-            z, y = logit_and_label(logits, labels, i)
-            if values is not None:
-                values[i] = weighted(weights, i, pointwise_kernel(core(loss), z, *label_of_logit(loss, y))[0])
-            scale = row_scale(factor, weights, upstream, i)
-            slope, mass = pointwise_label_slope(loss, z, y)
-            slope = mass * slope_in_label(loss, y, 0.0, 2, positive_of_two(loss, y, 0.0), slope)
-            gradient[i] = mass_times(scale, slope)
+            element_in_label(i, loss, factor, logits, labels, weights, upstream, values, gradient)
 
     def pointwise_in_parameters(loss, factor, logits, labels, weights, upstream, gradient):
         """Derivatives of every logit's loss in the loss's parameters, one column each."""
         lost = np.empty(gradient.shape[1])
         for i in range(logits.size):
-            z, y = logit_and_label(logits, labels, i)
-            slopes = pointwise_parameters(core(loss), z, *label_of_logit(loss, y))
-            changes, mass = pointwise_slopes_of_changes(loss, z, y)
-            scale = row_scale(factor, weights, upstream, i)
-            fill(gradient[i], 0.0)
-            add_slopes(gradient[i], lost, 0, scale, slopes)
-            add_slopes(gradient[i], lost, len(slopes), mass * scale, changes)
+            element_in_parameters(i, loss, factor, logits, labels, weights, upstream, gradient, lost)
 
     def hard_pairs(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
         """Value and gradient of rows of two logits, for losses as in ``hard_rows``."""
@@ -339,26 +242,9 @@ def build(stamp):
 
     def rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient, hessian):
         """Value, gradient and Hessian diagonal of any rows."""
-        n = logits.shape[1]
-        u, q, c, f, f1, f2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+        room = room_for(logits.shape[1])
         for i in range(logits.shape[0]):
-            scale = row_scale(factor, weights, upstream, i)
-            m = open_row(loss, logits[i], u, q, c)
-            lost = math.nan
-            if m >= 0:
-                lost = class_terms(loss, class_weight, labels, i, m, u, q, c, f, f1, f2)
-            if values is not None:
-                values[i] = weighted(weights, i, total(loss, f) + lost)
-            if gradient is not None:
-                if m >= 0:
-                    gradient_row(loss, m, u, q, c, f1, scale, gradient[i])
-                else:
-                    fill(gradient[i], mass_times(scale, math.nan))
-            if hessian is not None:
-                if m >= 0:
-                    hessian_diagonal_row(loss, m, u, q, c, f1, f2, scale, hessian[i])
-                else:
-                    fill(hessian[i], mass_times(scale, math.nan))
+            row(i, loss, class_weight, factor, logits, labels, weights, upstream, values, gradient, hessian, room)
 
     def short_rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient, hessian):
         """Value, gradient and Hessian diagonal of rows of few classes."""
@@ -387,85 +273,33 @@ def build(stamp):
 
     def rows_hessian(loss, class_weight, factor, logits, labels, weights, upstream, hessian):
         """The full Hessian of every row."""
-        n = logits.shape[1]
-        u, q, c, f, f1, f2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+        room = room_for(logits.shape[1])
         for i in range(logits.shape[0]):
-            scale = row_scale(factor, weights, upstream, i)
-            m = open_row(loss, logits[i], u, q, c)
-            if m >= 0:
-                class_terms(loss, class_weight, labels, i, m, u, q, c, f, f1, f2)
-                hessian_row(loss, m, u, q, c, f1, f2, scale, f, hessian[i])
-            else:
-                fill(hessian[i].reshape(n * n), mass_times(scale, math.nan))
+            row_hessian(i, loss, class_weight, factor, logits, labels, weights, upstream, hessian, room)
 
     def rows_hessian_vector(loss, class_weight, factor, logits, labels, weights, upstream, vectors, product):
         """The product of every row's Hessian with its vector."""
-        n = logits.shape[1]
-        u, q, c, f, f1, f2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+        room = room_for(logits.shape[1])
         for i in range(logits.shape[0]):
-            scale = row_scale(factor, weights, upstream, i)
-            m = open_row(loss, logits[i], u, q, c)
-            if m >= 0:
-                class_terms(loss, class_weight, labels, i, m, u, q, c, f, f1, f2)
-                hessian_vector_row(loss, m, u, q, c, f1, f2, vectors[i], scale, f, product[i])
-            else:
-                fill(product[i], mass_times(scale, math.nan))
+            row_hessian_vector(i, loss, class_weight, factor, logits, labels, weights, upstream, vectors, product, room)
 
     def rows_in_labels(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
         """Value, and derivative in the label of every class."""
-        n = logits.shape[1]
-        u, q, c, f, f1, f2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+        room = room_for(logits.shape[1])
         for i in range(logits.shape[0]):
-            scale = row_scale(factor, weights, upstream, i)
-            m = open_row(loss, logits[i], u, q, c)
-            m = m if labelled(labels, i, n) else -1
-            positive = positive_labels(loss, labels, i, n)
-            for k in range(n):
-                y, t = label(labels, i, k), changed_label(loss, labels, i, positive, k, n)
-                slope = slope_in_label(loss, y, 0.0, n, positive, label_slope(loss, u[k], q[k], c[k], t, n))
-                slope = mass_times(per_class(class_weight, k), slope)
-                gradient[i, k] = mass_times(scale, slope if m >= 0 else math.nan)
-            if values is not None:
-                lost = math.nan
-                if m >= 0:
-                    lost = class_terms(loss, class_weight, labels, i, m, u, q, c, f, f1, f2)
-                values[i] = weighted(weights, i, total(loss, f) + lost)
+            row_in_labels(i, loss, class_weight, factor, logits, labels, weights, upstream, values, gradient, room)
 
     def rows_in_parameters(loss, class_weight, factor, logits, labels, weights, upstream, gradient):
         """Derivatives of every row's loss in the loss's parameters, one column each."""
-        n = logits.shape[1]
-        u, q, c, lost = np.empty(n), np.empty(n), np.empty(n), np.empty(gradient.shape[1])
+        room, lost = room_for(logits.shape[1]), np.empty(gradient.shape[1])
         for i in range(logits.shape[0]):
-            scale = row_scale(factor, weights, upstream, i)
-            m = open_row(loss, logits[i], u, q, c)
-            m = m if labelled(labels, i, n) else -1
-            positive = positive_labels(loss, labels, i, n)
-            fill(gradient[i], 0.0)
-            fill(lost, 0.0)
-            for k in range(n):
-                w, t = per_class(class_weight, k), changed_label(loss, labels, i, positive, k, n)
-                slopes, mass = parameter_slopes(loss, u[k], q[k], c[k], t, n)
-                changes = slopes_of_changes(loss, u[k], q[k], c[k], label(labels, i, k), n, positive)
-                add_slopes(gradient[i], lost, 0, mass_times(w, mass), slopes)
-                add_slopes(gradient[i], lost, len(slopes), w, changes)
-            shared = shared_slope(loss, class_weight, labels, i, positive, u, q, c)
-            gradient[i, len(slopes) - 1] += shared
-            for j in range(gradient.shape[1]):
-                slope = gradient[i, j] + (lost[j] if lost[j] == lost[j] else 0.0)  # infinite sums lose nothing
-                gradient[i, j] = mass_times(scale, slope if m >= 0 else math.nan)
+            row_in_parameters(i, loss, class_weight, factor, logits, labels, weights, upstream, gradient, room, lost)
 
     def rows_in_class_weights(loss, factor, logits, labels, weights, upstream, gradient):
         """Derivatives of every row's loss in the weights of the classes: what each class pays."""
-        n = logits.shape[1]
-        u, q, c = np.empty(n), np.empty(n), np.empty(n)
+        room = room_for(logits.shape[1])
         for i in range(logits.shape[0]):
-            scale = row_scale(factor, weights, upstream, i)
-            m = open_row(loss, logits[i], u, q, c)
-            m = m if labelled(labels, i, n) else -1
-            positive = positive_labels(loss, labels, i, n)
-            for k in range(n):
-                value, _, _ = terms(loss, u[k], q[k], c[k], changed_label(loss, labels, i, positive, k, n), n)
-                gradient[i, k] = mass_times(scale, value if m >= 0 else math.nan)
+            row_in_class_weights(i, loss, factor, logits, labels, weights, upstream, gradient, room)
 
     def softmax(loss, logits, upstream, values, logarithms, product, log_product, pullback):
         """Softmax, its logarithm, and products of their Jacobians with the rows of ``upstream``."""
@@ -498,7 +332,7 @@ def build(stamp):
         u, q, c, p, centered = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
         f1, f2 = np.zeros(n), np.zeros(n)
         for i in range(logits.shape[0]):
-            m = tempered.open_row(loss, loss.t, logits[i], u, q, c)
+            m = tempered.open_row(loss, loss.t, logits[i], u, q, c, f1, f2)
             if m < 0:
                 fill(u, math.nan)
                 fill(q, math.nan)

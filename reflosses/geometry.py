@@ -214,18 +214,21 @@ def positive_labels(loss, labels, row, n):
 # ---- one row ------------------------------------------------------------------------------
 
 
-def _open_tempered_row(loss, z, u, q, c):
-    return tempered.open_row(loss, bare(core(loss)).t2, z, u, q, c)
+def _open_tempered_row(loss, z, u, q, c, x, x_low):
+    return tempered.open_row(loss, bare(core(loss)).t2, z, u, q, c, x, x_low)
 
 
 @by_contract(
-    one_against_rest=rest.open_row,
+    one_against_rest=lambda loss, z, u, q, c, x, x_low: rest.open_row(loss, z, u, q, c),
     tempered=_open_tempered_row,
-    given=probabilities.open_given_row,
-    rescaled=probabilities.open_row,
+    given=lambda loss, z, u, q, c, x, x_low: probabilities.open_given_row(loss, z, u, q, c),
+    rescaled=lambda loss, z, u, q, c, x, x_low: probabilities.open_row(loss, z, u, q, c),
 )
-def open_row(loss, z, u, q, c):
-    """Fill what the kernels are asked with; return the largest class, or -1 for a row of nan."""
+def open_row(loss, z, u, q, c, x, x_low):
+    """Fill what the kernels are asked with; return the largest class, or -1 for a row of nan.
+
+    x and x_low are room to work in.
+    """
     return rows.softmax_row(loss, z, u, q, c)
 
 
@@ -341,15 +344,15 @@ def hard_terms(loss, odds, odds_low, n):
     return value, c * slope, slope * q
 
 
-def _pair_against_rest(loss, high, low):
-    value, slope, _ = one_against_rest(core(loss), -high, -low, 2)
+def _pair_against_rest(loss, high, low, n):
+    value, slope, _ = one_against_rest(core(loss), -high, -low, n)
     return value, slope
 
 
 @by_contract(one_against_rest=_pair_against_rest)
-def pair_terms(loss, high, low):
-    """Return what a label pays, and its slope, where the other one of two classes is high + low above it."""
+def pair_terms(loss, high, low, n):
+    """Return what a label of n classes pays, and its slope, where the others' odds are exp(high + low)."""
     c, q, tail = rows.logistic(loss, high, low)
     u = -((high if high > 0.0 else 0.0) + (tail + (low if high > 0.0 else 0.0)))
-    value, slope, _ = classwise(loss, u, q, c, 1.0, 2)
+    value, slope, _ = classwise(loss, u, q, c, 1.0, n)
     return value, c * slope

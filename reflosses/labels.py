@@ -22,6 +22,19 @@ def _at(name, index, shape):
     return f"{name}[{', '.join(map(str, np.unravel_index(index, shape)))}]" if shape else name
 
 
+def illegal(name, index, shape, found, legal):
+    """Return the error of an entry that is not legal."""
+    return ValueError(f"{_at(name, index, shape)} = {found} must be {legal}")
+
+
+def unnormalized(row, shape, found):
+    """Return the error of a row of labels that sums to what it should not."""
+    return ValueError(
+        f"{_at('labels', row, shape)} sums to {found}, not to 1; "
+        "pass normalized=False for labels that are no probabilities"
+    )
+
+
 def _answer(check, *arguments):
     """Run a check, over all threads for large arrays: an illegal index, else -1 or -2."""
     labels = arguments[0]
@@ -39,7 +52,7 @@ def check_predictions(z, prepared):
     high = math.nextafter(legal.high, -math.inf) if legal.high_open else legal.high
     index = _answer(prepared.drivers.first_outside, z.reshape(-1), legal.low, high)
     if index >= 0:
-        raise ValueError(f"{_at('logits', index, z.shape)} = {z.reshape(-1)[index]} must be in {legal}")
+        raise illegal("logits", index, z.shape, z.reshape(-1)[index], f"in {legal}")
 
 
 def as_labels(labels, z, prepared, normalized):
@@ -59,23 +72,21 @@ def as_labels(labels, z, prepared, normalized):
     answer = _answer(prepared.drivers.first_illegal_probability, y.reshape(-1), prepared.binary)
     if answer >= 0:
         legal = "0 or 1" if prepared.binary else "in [0, 1]"
-        raise ValueError(f"{_at('labels', answer, y.shape)} = {y.reshape(-1)[answer]} must be {legal}")
+        raise illegal("labels", answer, y.shape, y.reshape(-1)[answer], legal)
     if not prepared.rows:
         return y.reshape(-1), answer == -1, None
     y = y.reshape(-1, z.shape[-1])
     if normalized:
-        tolerance = 0.0 if given.kind in "biu" else math.sqrt(_precision(given))
+        tolerance = 0.0 if given.kind in "biu" else math.sqrt(precision_of(given))
         index = _answer(prepared.drivers.first_unnormalized_row, y, tolerance)
         if index >= 0:
-            raise ValueError(
-                f"{_at('labels', index, z.shape[:-1])} sums to {y[index].sum(dtype=WIDE)}, not to 1; "
-                "pass normalized=False for labels that are no probabilities"
-            )
+            raise unnormalized(index, z.shape[:-1], y[index].sum(dtype=WIDE))
     return y, False, None
 
 
-def _precision(dtype):
-    if dtype.name == "bfloat16":
+def precision_of(dtype, bfloat16=False):
+    """Return the distance from 1 to the next number of a dtype, or of bfloat16."""
+    if dtype.name == "bfloat16" or bfloat16:
         return 2.0**-7
     return float(np.finfo(dtype).eps)
 
@@ -91,13 +102,13 @@ def _classes(y, classes, prepared):
         fraction = (whole != np.floor(whole)) | (np.abs(whole) > 2.0**53)
         if fraction.any():
             index = int(np.argmax(fraction))
-            raise ValueError(f"{_at('labels', index, y.shape)} = {y.reshape(-1)[index]} must be an integer class")
+            raise illegal("labels", index, y.shape, y.reshape(-1)[index], "an integer class")
     elif y.dtype.kind == "u" and y.size and y.dtype.itemsize == 8:
         whole = np.minimum(y, np.uint64(2**62))
     whole = unlocked(np.ascontiguousarray(whole, dtype=np.int64).reshape(-1))
     index = _answer(prepared.drivers.first_illegal_class, whole, classes)
     if index >= 0:
-        raise ValueError(f"{_at('labels', index, y.shape)} = {y.reshape(-1)[index]} must be in [0, {classes})")
+        raise illegal("labels", index, y.shape, y.reshape(-1)[index], f"in [0, {classes})")
     if absent is not None and absent.any():
         return whole, absent.reshape(-1)
     return whole, None

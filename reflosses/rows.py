@@ -22,7 +22,7 @@ from numba.extending import overload
 from . import single, special
 from .dispatch import by_contract, by_precision
 from .special import fma, inline, mass_times, two_sum
-from .vectors import lane_sums
+from .vectors import by_layout, sum_parts
 
 SHORT = 32  # sums of fewer terms are quicker in order than in vectors
 LONG = 256  # rows of this many classes or more are worked on one at a time
@@ -80,19 +80,21 @@ def per_class(class_weight, k):
     return class_weight[k]
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"}, forceinline=True)
-def sum_in_any_order(x):
-    """Return Σ x, with its rounding errors."""
+def _sum_in_order(x):
     total = 0.0
     for k in range(x.size):
         total += x[k]
     return total
 
 
+sum_in_any_order = njit(error_model="numpy", fastmath={"reassoc", "nsz"}, forceinline=True)(_sum_in_order)
+sum_in_best_order = by_layout(_sum_in_order)(sum_in_any_order)
+
+
 def _sum_plain(loss, x):
     """Return (Σ x, 0); a float32's worth of digits does not see the order."""
     if x.size >= SHORT:
-        return sum_in_any_order(x), 0.0
+        return sum_in_best_order(x), 0.0
     total = 0.0
     for k in range(x.size):
         total += x[k]
@@ -102,7 +104,7 @@ def _sum_plain(loss, x):
 @by_precision(_sum_plain)
 def total_parts(loss, x):
     """Return Σ x as high + low, as exactly as the loss's precision asks."""
-    total, low = lane_sums(x)
+    total, low = sum_parts(x)
     return total, low if low == low else 0.0  # an infinite sum has no error term
 
 

@@ -132,8 +132,8 @@ def normalization(loss, x, x_low, m, beta, beta_low, p, p_low):
 
 
 @inline
-def open_row(loss, t, z, u, q, c):
-    """Fill u + c = log p and q = p; return the largest class, or -1 for a row of nan."""
+def open_row(loss, t, z, u, q, c, x, x_low):
+    """Fill u + c = log p and q = p; return the largest class, or -1 for a row of nan; x and x_low are room."""
     m = argmax(z)
     largest, infinite = np.float64(z[m]), 0
     beta, beta_low = two_sum(t, -1.0)
@@ -143,9 +143,9 @@ def open_row(loss, t, z, u, q, c):
         return -1
     for k in range(z.size):
         high, low = two_sum(largest, -np.float64(z[k]))
-        u[k] = 0.0 if k == m else high
-        c[k] = low if abs(high) < math.inf and k != m else 0.0
-    x, x_low, log_p, log_low = u.copy(), c.copy(), u, c
+        x[k] = 0.0 if k == m else high
+        x_low[k] = low if abs(high) < math.inf and k != m else 0.0
+    log_p, log_low = u, c
     mu, mu_low = normalization(loss, x, x_low, m, beta, beta_low, u, c)
     for k in range(z.size):
         v, low = two_sum(mu, x[k])

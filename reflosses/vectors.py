@@ -12,7 +12,7 @@ where Numba's compiler is switched off.
 from llvmlite import ir
 from numba import config, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from .special import two_sum
 
@@ -264,18 +264,38 @@ def scale_rows(typing_context, x, factors, z):
     return types.void(x, factors, z), emit
 
 
+def by_layout(strided):
+    """Give a function of one array a second body, for arrays whose entries do not lie side by side."""
+
+    def decorate(function):
+        def chosen(x):
+            return function(x)
+
+        @overload(chosen, jit_options={"error_model": "numpy", "forceinline": True})
+        def _(x):
+            return (lambda x: function(x)) if x.layout == "C" else strided
+
+        return chosen
+
+    return decorate
+
+
+def added_in_order(x):
+    """Return Σ x as (sum, error), as if added with twice the digits."""
+    total, low = 0.0, 0.0
+    for k in range(x.size):
+        total, error = two_sum(total, x[k])
+        low += error
+    return total, low
+
+
 if config.DISABLE_JIT:
 
     def for_each(count, body, arguments, copies):
         for i in range(count):
             body(i, *arguments)
 
-    def lane_sums(x):
-        total, low = 0.0, 0.0
-        for entry in x:
-            total, error = two_sum(total, entry)
-            low += error
-        return total, low
+    lane_sums = added_in_order
 
     def row_sums(x, sums, errors):
         for r in range(len(x)):
@@ -283,3 +303,6 @@ if config.DISABLE_JIT:
 
     def scale_rows(x, factors, z):
         z[:] = x * factors[: len(x), None]
+
+
+sum_parts = by_layout(added_in_order)(lane_sums)

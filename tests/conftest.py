@@ -1,9 +1,10 @@
 """Settings of the whole suite."""
 
+import os
+from functools import partial
+
 import pytest
 from hypothesis import settings
-
-from reflosses.domain import is_loss
 
 # The same examples in every run: a run that fails fails again. `--hypothesis-profile=search` looks further.
 settings.register_profile("repeat", derandomize=True, max_examples=25, deadline=None, database=None)
@@ -11,8 +12,32 @@ settings.register_profile("search", max_examples=2000, deadline=None)
 settings.load_profile("repeat")
 
 
+def pytest_addoption(parser):
+    """Let the tests of verbs run on a GPU, or on a simulated one."""
+    help = "where the verbs compute, in the tests that are named or those of the device"
+    parser.addoption("--device", choices=("cuda", "simulator"), help=help)
+
+
+def pytest_configure(config):
+    """Give every verb the device that was asked for, before any test imports one."""
+    device = config.getoption("device")
+    if device == "simulator":
+        os.environ["NUMBA_ENABLE_CUDASIM"] = os.environ["NUMBA_DISABLE_JIT"] = "1"
+    if device:
+        import reflosses
+
+        for verb in reflosses.api.__all__:
+            setattr(reflosses, verb, partial(getattr(reflosses, verb), device="cuda"))
+    if device == "simulator":
+        import simulator
+
+        simulator.take_turns()
+
+
 def pytest_collection_modifyitems(items):
     """Keep all tests of a loss in one process, so that no loss is compiled in two."""
+    from reflosses.domain import is_loss
+
     for item in items:
         for parameter in item.callspec.params.values() if hasattr(item, "callspec") else ():
             loss = parameter if is_loss(parameter) else getattr(parameter, "loss", parameter)
@@ -20,3 +45,16 @@ def pytest_collection_modifyitems(items):
             if hasattr(kind, "targets"):
                 item.add_marker(pytest.mark.xdist_group(kind.__name__))
                 break
+
+
+ON_DEVICE = {"test_device.py", "test_edges.py"}
+
+
+def pytest_ignore_collect(collection_path, config):
+    """With a device run its tests and those of the edges, and without one everything but its tests."""
+    if collection_path.suffix != ".py":
+        return None
+    wanted = (
+        collection_path.name in ON_DEVICE if config.getoption("device") else collection_path.name != "test_device.py"
+    )
+    return None if wanted else True

@@ -1,0 +1,260 @@
+"""What a driver does for one logit or one row, on any device: drivers only choose who does which.
+
+A row is worked on in ``room``, six arrays of its length that a driver owns.  An output that is
+``None`` costs nothing: Numba removes its branch and LLVM the arithmetic behind it.  Derivatives are
+multiplied by ``factor * weights[i] * upstream[i]``, values by ``weights[i]`` alone; both arrays may
+be ``None``.
+"""
+
+import math
+
+import numpy as np
+from numba.extending import overload
+
+from .dispatch import core, pointwise_parameters, slope_in_label
+from .dispatch import pointwise as pointwise_kernel
+from .geometry import (
+    changed_label,
+    class_terms,
+    gradient_row,
+    hessian_diagonal_row,
+    hessian_row,
+    hessian_vector_row,
+    label_of_logit,
+    label_slope,
+    open_row,
+    pair_terms,
+    parameter_slopes,
+    pointwise_label_slope,
+    pointwise_slopes_of_changes,
+    positive_labels,
+    positive_of_two,
+    shared_slope,
+    slopes_of_changes,
+    terms,
+)
+from .lanes import fill
+from .rows import label, margin, per_class, total
+from .special import inline, mass_times, two_sum
+
+
+@inline
+def row_scale(factor, weights, upstream, i):
+    """Return what multiplies the derivatives of row or element i."""
+    scale = factor
+    if weights is not None:
+        scale *= weights[i]
+    if upstream is not None:
+        scale *= upstream[i]
+    return scale
+
+
+@inline
+def logit_and_label(logits, labels, i):
+    """Return element i as two float64; a nan label makes the logit nan, which every kernel passes on."""
+    y = np.float64(labels[i])
+    return np.float64(logits[i]) + (y - y), y
+
+
+@inline
+def labelled(labels, i, n):
+    """Whether no label of row i is nan."""
+    doubt = 0.0
+    for k in range(n):
+        y = label(labels, i, k)
+        doubt += y - y
+    return doubt == 0.0
+
+
+@inline
+def weighted(weights, i, value):
+    """Return the value of row or element i times its weight, 0 for weight 0."""
+    if weights is None:
+        return value
+    return mass_times(weights[i], value)
+
+
+def add_slopes(sums, lost, first, mass, slopes):
+    """Add mass times each of a tuple of slopes to sums[j] + lost[j], j from ``first``."""
+    for j in range(len(slopes)):
+        sums[first + j], error = two_sum(sums[first + j], mass_times(mass, slopes[j]))
+        lost[first + j] += error
+
+
+@overload(add_slopes, jit_options={"forceinline": True})
+def _(sums, lost, first, mass, slopes):
+    return add_slopes if len(slopes) else lambda sums, lost, first, mass, slopes: None  # () has no entry to type
+
+
+@inline
+def element(i, loss, factor, logits, labels, weights, upstream, values, gradient, hessian):
+    """Value, gradient and second derivative of one logit."""
+    z, y = logit_and_label(logits, labels, i)
+    value, slope, bend = pointwise_kernel(core(loss), z, *label_of_logit(loss, y))
+    scale = row_scale(factor, weights, upstream, i)
+    if values is not None:
+        values[i] = weighted(weights, i, value)
+    if gradient is not None:
+        gradient[i] = mass_times(scale, slope)
+    if hessian is not None:
+        hessian[i] = mass_times(scale, bend)
+
+
+@inline
+def pair_of_logits(i, loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
+    """Value and gradient of a row of two logits with an integer label; arrays of rows come flat."""
+    first = labels[i] == 0
+    a, b = np.float64(logits[2 * i]), np.float64(logits[2 * i + 1])
+    high, low = margin(loss, b if first else a, a if first else b)
+    value, slope = pair_terms(loss, high, low, 2)
+    w = per_class(class_weight, labels[i])
+    if values is not None:
+        values[i] = weighted(weights, i, mass_times(w, value))
+    if gradient is not None:
+        of_label = mass_times(row_scale(factor, weights, upstream, i), mass_times(w, slope))
+        gradient[2 * i] = of_label if first else -of_label
+        gradient[2 * i + 1] = -of_label if first else of_label
+
+
+# ---- one logit, other derivatives ---------------------------------------------------------
+
+
+@inline
+def element_in_label(i, loss, factor, logits, labels, weights, upstream, values, gradient):
+    """Value, and derivative in the label, of one logit."""
+    z, y = logit_and_label(logits, labels, i)
+    if values is not None:
+        values[i] = weighted(weights, i, pointwise_kernel(core(loss), z, *label_of_logit(loss, y))[0])
+    scale = row_scale(factor, weights, upstream, i)
+    slope, mass = pointwise_label_slope(loss, z, y)
+    slope = mass * slope_in_label(loss, y, 0.0, 2, positive_of_two(loss, y, 0.0), slope)
+    gradient[i] = mass_times(scale, slope)
+
+
+@inline
+def element_in_parameters(i, loss, factor, logits, labels, weights, upstream, gradient, lost):
+    """Derivatives of one logit's loss in the loss's parameters; ``lost`` is room for one of each."""
+    z, y = logit_and_label(logits, labels, i)
+    slopes = pointwise_parameters(core(loss), z, *label_of_logit(loss, y))
+    changes, mass = pointwise_slopes_of_changes(loss, z, y)
+    scale = row_scale(factor, weights, upstream, i)
+    fill(gradient[i], 0.0)
+    add_slopes(gradient[i], lost, 0, scale, slopes)
+    add_slopes(gradient[i], lost, len(slopes), mass * scale, changes)
+
+
+# ---- one row ------------------------------------------------------------------------------
+
+
+@inline
+def row(i, loss, class_weight, factor, logits, labels, weights, upstream, values, gradient, hessian, room):
+    """Value, gradient and Hessian diagonal of any row."""
+    u, q, c, f, f1, f2 = room
+    scale = row_scale(factor, weights, upstream, i)
+    m = open_row(loss, logits[i], u, q, c, f1, f2)
+    lost = math.nan
+    if m >= 0:
+        lost = class_terms(loss, class_weight, labels, i, m, u, q, c, f, f1, f2)
+    if values is not None:
+        values[i] = weighted(weights, i, total(loss, f) + lost)
+    if gradient is not None:
+        if m >= 0:
+            gradient_row(loss, m, u, q, c, f1, scale, gradient[i])
+        else:
+            fill(gradient[i], mass_times(scale, math.nan))
+    if hessian is not None:
+        if m >= 0:
+            hessian_diagonal_row(loss, m, u, q, c, f1, f2, scale, hessian[i])
+        else:
+            fill(hessian[i], mass_times(scale, math.nan))
+
+
+@inline
+def row_hessian(i, loss, class_weight, factor, logits, labels, weights, upstream, hessian, room):
+    """The full Hessian of a row."""
+    u, q, c, f, f1, f2 = room
+    scale = row_scale(factor, weights, upstream, i)
+    m = open_row(loss, logits[i], u, q, c, f1, f2)
+    if m >= 0:
+        class_terms(loss, class_weight, labels, i, m, u, q, c, f, f1, f2)
+        hessian_row(loss, m, u, q, c, f1, f2, scale, f, hessian[i])
+    else:
+        for k in range(logits.shape[1]):
+            fill(hessian[i, k], mass_times(scale, math.nan))
+
+
+@inline
+def row_hessian_vector(i, loss, class_weight, factor, logits, labels, weights, upstream, vectors, product, room):
+    """The product of a row's Hessian with its vector."""
+    u, q, c, f, f1, f2 = room
+    scale = row_scale(factor, weights, upstream, i)
+    m = open_row(loss, logits[i], u, q, c, f1, f2)
+    if m >= 0:
+        class_terms(loss, class_weight, labels, i, m, u, q, c, f, f1, f2)
+        hessian_vector_row(loss, m, u, q, c, f1, f2, vectors[i], scale, f, product[i])
+    else:
+        fill(product[i], mass_times(scale, math.nan))
+
+
+@inline
+def open_labelled_row(i, loss, logits, labels, room):
+    """Fill u, q and c; return the largest class, or -1 for a row with a nan among logits or labels."""
+    u, q, c, _, f1, f2 = room
+    m = open_row(loss, logits[i], u, q, c, f1, f2)
+    return m if labelled(labels, i, logits.shape[1]) else -1
+
+
+@inline
+def row_in_labels(i, loss, class_weight, factor, logits, labels, weights, upstream, values, gradient, room):
+    """Value, and derivative in the label of every class."""
+    n = logits.shape[1]
+    u, q, c, f, f1, f2 = room
+    scale = row_scale(factor, weights, upstream, i)
+    m = open_labelled_row(i, loss, logits, labels, room)
+    positive = positive_labels(loss, labels, i, n)
+    for k in range(n):
+        y, t = label(labels, i, k), changed_label(loss, labels, i, positive, k, n)
+        slope = slope_in_label(loss, y, 0.0, n, positive, label_slope(loss, u[k], q[k], c[k], t, n))
+        slope = mass_times(per_class(class_weight, k), slope)
+        gradient[i, k] = mass_times(scale, slope if m >= 0 else math.nan)
+    if values is not None:
+        lost = math.nan
+        if m >= 0:
+            lost = class_terms(loss, class_weight, labels, i, m, u, q, c, f, f1, f2)
+        values[i] = weighted(weights, i, total(loss, f) + lost)
+
+
+@inline
+def row_in_parameters(i, loss, class_weight, factor, logits, labels, weights, upstream, gradient, room, lost):
+    """Derivatives of a row's loss in the loss's parameters; ``lost`` is room for one of each."""
+    n = logits.shape[1]
+    u, q, c, _, _, _ = room
+    scale = row_scale(factor, weights, upstream, i)
+    m = open_labelled_row(i, loss, logits, labels, room)
+    positive = positive_labels(loss, labels, i, n)
+    fill(gradient[i], 0.0)
+    fill(lost, 0.0)
+    for k in range(n):
+        w, t = per_class(class_weight, k), changed_label(loss, labels, i, positive, k, n)
+        slopes, mass = parameter_slopes(loss, u[k], q[k], c[k], t, n)
+        changes = slopes_of_changes(loss, u[k], q[k], c[k], label(labels, i, k), n, positive)
+        add_slopes(gradient[i], lost, 0, mass_times(w, mass), slopes)
+        add_slopes(gradient[i], lost, len(slopes), w, changes)
+    shared = shared_slope(loss, class_weight, labels, i, positive, u, q, c)
+    gradient[i, len(slopes) - 1] += shared
+    for j in range(gradient.shape[1]):
+        slope = gradient[i, j] + (lost[j] if lost[j] == lost[j] else 0.0)  # infinite sums lose nothing
+        gradient[i, j] = mass_times(scale, slope if m >= 0 else math.nan)
+
+
+@inline
+def row_in_class_weights(i, loss, factor, logits, labels, weights, upstream, gradient, room):
+    """Derivatives of a row's loss in the weights of the classes: what each class pays."""
+    n = logits.shape[1]
+    u, q, c, _, _, _ = room
+    scale = row_scale(factor, weights, upstream, i)
+    m = open_labelled_row(i, loss, logits, labels, room)
+    positive = positive_labels(loss, labels, i, n)
+    for k in range(n):
+        value, _, _ = terms(loss, u[k], q[k], c[k], changed_label(loss, labels, i, positive, k, n), n)
+        gradient[i, k] = mass_times(scale, value if m >= 0 else math.nan)
