@@ -16,6 +16,8 @@ from llvmlite import ir
 from numba import config, cuda, types
 from numba.extending import intrinsic, overload
 
+from . import tempered
+from .dispatch import bare, core
 from .entries import (
     element,
     element_in_label,
@@ -214,9 +216,29 @@ def joined_largest(x, room):
 
 
 @inline
+def joined_argmax(z, room):
+    """Return the largest logit of a row, nan if there is one, and its class, to each of its threads."""
+    largest, place = -math.inf, -math.inf
+    for k in range(cuda.threadIdx.x, z.size, cuda.blockDim.x):
+        x = wide(z[k])
+        place = place if largest >= x else -float(k)
+        largest = largest if largest >= x else x  # a nan will show in the sum
+    whole = joined_largest(largest, room)
+    return whole, int(-joined_largest(place if largest == whole else -math.inf, room)) if whole > -math.inf else 0
+
+
+@inline
 def larger(x, y):
     """Return the larger of two numbers, or nan if one is."""
     return x if x >= y or x != x else y
+
+
+@inline
+def joined_any(condition):
+    """Return whether a condition holds for any thread of a block whose threads share rows, else for this one."""
+    if cuda.blockDim.x > 1:
+        return cuda.syncthreads_or(1 if condition else 0) != 0
+    return condition
 
 
 @inline
@@ -360,6 +382,29 @@ def class_of_row(loss, class_weight, z, labels, i, k, m, positive, largest, here
 
 
 @inline
+def tempered_share(loss, x, x_low, mu, beta, beta_low, rough):
+    """Return p as high + low, and p/b: to 2^-35 on the way, as exactly as the loss's precision asks at the end."""
+    if rough:
+        p, p_over_b = tempered.rough_share(mu + x, beta)
+        return p, 0.0, p_over_b
+    log_p, low, b = tempered.share_at(loss, x, x_low, mu, 0.0, beta, beta_low)
+    p, p_low = tempered.exp_parts(loss, log_p, low)
+    return p, p_low, p / b if p > 0.0 else 0.0
+
+
+@inline
+def tempered_class(loss, class_weight, z, labels, i, k, m, positive, whole, mu, mu_low, beta, beta_low):
+    """Return log p of class k as high + low, and what it pays with its derivatives; m is the largest class."""
+    x, x_low = tempered.distance(whole, wide(z[k]))
+    x, x_low = (0.0, 0.0) if k == m else (x, x_low)
+    log_p, low, _ = tempered.share_at(loss, x, x_low, mu, mu_low, beta, beta_low)
+    q = tempered.exp_sum(loss, log_p, low)
+    value, slope, bend = terms(loss, log_p, q, low, changed_label(loss, labels, i, positive, k, z.size), z.size)
+    w = per_class(class_weight, k)
+    return log_p, low, mass_times(w, value), mass_times(w, slope), mass_times(w, bend)
+
+
+@inline
 def infinite_sum(z, y):
     """Return how many other logits are infinite, nan if more than one, for rows whose largest other one is."""
     count = 0.0
@@ -435,13 +480,7 @@ def build(stamp):
             i = min(first + cuda.threadIdx.y, logits.shape[0] - 1)  # several may do the last row, and write the same
             z, scale = logits[i], row_scale(number(factor), weights, upstream, i)
             positive = positive_labels(loss, labels, i, n)
-            largest, place = -math.inf, -math.inf
-            for k in range(me, n, width):
-                x = wide(z[k])
-                place = place if largest >= x else -float(k)
-                largest = largest if largest >= x else x  # a nan will show in the sum
-            whole = joined_largest(largest, sums)
-            m = int(-joined_largest(place if largest == whole else -math.inf, sums)) if whole > -math.inf else 0
+            whole, m = joined_argmax(z, sums)
             rest, low = 0.0, 0.0
             for k in range(me, n, width):
                 rest, low = add(loss, rest, low, 0.0 if k == m else exp_difference(loss, wide(z[k]), whole))
@@ -475,6 +514,92 @@ def build(stamp):
                     if hessian is not None:
                         without = bends if k == m else bends + bend_m - bend
                         h = math.nan if broken else hessian_entry(q, c, bend, without, slopes + slope_m)
+                        hessian[i, k] = fitting(hessian, mass_times(scale, h))
+
+    def tempered_rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient, hessian):
+        """Value, gradient and Hessian diagonal of rows under the tempered softmax, whose classes threads share.
+
+        It is what ``tempered`` does with a row, in the place of whose arrays everything is asked again.
+        """
+        sums = cuda.shared.array(SHARED, np.float64)
+        lows = cuda.shared.array(SHARED, np.float64)  # the simulator allows one a line
+        n, step, t = logits.shape[1], cuda.gridDim.x * cuda.blockDim.y, bare(core(loss)).t2
+        me, width = cuda.threadIdx.x, cuda.blockDim.x
+        beta, beta_low = two_sum(t, -1.0)
+        for first in range(cuda.blockIdx.x * cuda.blockDim.y, logits.shape[0], step):
+            i = min(first + cuda.threadIdx.y, logits.shape[0] - 1)  # several may do the last row, and write the same
+            z, scale = logits[i], row_scale(number(factor), weights, upstream, i)
+            positive = positive_labels(loss, labels, i, n)
+            whole, m = joined_argmax(z, sums)
+            infinite = 0.0
+            for k in range(me, n, width):
+                infinite += 1.0 if wide(z[k]) == math.inf else 0.0
+            infinite, _ = joined_sum(infinite, 0.0, sums, lows)
+            broken = not (whole > -math.inf and infinite < 2.0)
+            mu, others, low, slope = 0.0, 0.0, 0.0, 0.0
+            moving, sweeps = not broken, 0
+            while True:  # every thread of the block goes round until the last row has its normaliser
+                others, low, slope = 0.0, 0.0, 0.0
+                for k in range(me, n, width):
+                    x, x_low = tempered.distance(whole, wide(z[k]))
+                    p, p_low, p_over_b = tempered_share(loss, x, x_low, mu, beta, beta_low, moving)
+                    others, low = add(loss, others, low, 0.0 if k == m else p)
+                    low += 0.0 if k == m else p_low
+                    slope += 0.0 if k == m else p_over_b
+                others, low = joined_sum(others, low, sums, lows)
+                slope, _ = joined_sum(slope, 0.0, sums, lows)
+                still = joined_any(moving)
+                if not still:
+                    break
+                if moving:
+                    change = tempered.newton_step(mu, beta, others + low, slope)
+                    mu, sweeps = max(mu + change, 0.0), sweeps + 1
+                    moving = abs(change) > tempered.GOOD * mu and sweeps < tempered.SWEEPS
+            mu, mu_low = tempered.last_step(loss, mu, beta, beta_low, others, low, slope)
+            known = (positive, whole, mu, mu_low, beta, beta_low)
+            paid, slopes, slope_m, mass, mass_m = 0.0, 0.0, 0.0, 0.0, 0.0
+            paid_low, slopes_low, mass_low, mass_m_low = 0.0, 0.0, 0.0, 0.0
+            for k in range(me, n, width):
+                log_p, low, value, slope, _ = tempered_class(loss, class_weight, z, labels, i, k, m, *known)
+                escort = tempered.power(loss, log_p, low, t, 0.0)
+                paid, paid_low = add(loss, paid, paid_low, value)
+                slopes, slopes_low = add(loss, slopes, slopes_low, 0.0 if k == m else slope)
+                mass, mass_low = add(loss, mass, mass_low, 0.0 if k == m else escort)
+                slope_m, mass_m = (slope, escort) if k == m else (slope_m, mass_m)
+            paid, paid_low = joined_sum(paid, paid_low, sums, lows)
+            slopes, slopes_low = joined_sum(slopes, slopes_low, sums, lows)
+            mass, mass_low = joined_sum(mass, mass_low, sums, lows)
+            slope_m, _ = joined_sum(slope_m, 0.0, sums, lows)
+            mass_m, mass_m_low = joined_sum(mass_m, 0.0, sums, lows)
+            slopes += slopes_low
+            everything, low = two_sum(mass, mass_m)
+            everything, everything_low = two_sum(everything, low + (mass_low + mass_m_low))
+            if values is not None and me == 0:
+                values[i] = fitting(values, weighted(weights, i, math.nan if broken else paid + paid_low))
+            bends, bends_low, bend_m = 0.0, 0.0, 0.0
+            if hessian is not None:
+                for k in range(me, n, width):
+                    log_p, low, _, _, bend = tempered_class(loss, class_weight, z, labels, i, k, m, *known)
+                    q = tempered.share_of_power(loss, log_p, low, t, everything, everything_low)
+                    bend = tempered.bend_of_row(loss, t, log_p, low, q, slopes + slope_m, bend)
+                    bends, bends_low = add(loss, bends, bends_low, 0.0 if k == m else bend)
+                    bend_m = bend if k == m else bend_m
+                bends, bends_low = joined_sum(bends, bends_low, sums, lows)
+                bend_m, _ = joined_sum(bend_m, 0.0, sums, lows)
+                bends += bends_low
+            if gradient is not None or hessian is not None:
+                for k in range(me, n, width):
+                    log_p, low, _, slope, bend = tempered_class(loss, class_weight, z, labels, i, k, m, *known)
+                    q = tempered.share_of_power(loss, log_p, low, t, everything, everything_low)
+                    c = (mass + mass_low) / everything if k == m else 1.0 - q
+                    if gradient is not None:
+                        without = slopes if k == m else slopes + slope_m - slope
+                        g = math.nan if broken else gradient_entry(q, c, slope, without)
+                        gradient[i, k] = fitting(gradient, mass_times(scale, g))
+                    if hessian is not None:
+                        bend = tempered.bend_of_row(loss, t, log_p, low, q, slopes + slope_m, bend)
+                        without = bends if k == m else bends + bend_m - bend
+                        h = math.nan if broken else hessian_entry(q, c, bend, without, 0.0)
                         hessian[i, k] = fitting(hessian, mass_times(scale, h))
 
     def rows_hessian(loss, class_weight, factor, logits, labels, weights, upstream, hessian, room):

@@ -463,7 +463,8 @@ class OnDevice:
     def derive(self, values, gradient, hessian):
         if self.shared():
             self.choose_precision(values, gradient, hessian)
-            self.share(self.drivers.softmax_rows, values, gradient, hessian)
+            tempered = self.prepared.contract == "tempered"
+            self.share(self.drivers.tempered_rows if tempered else self.drivers.softmax_rows, values, gradient, hessian)
         else:
             super().derive(values, gradient, hessian)
 
@@ -471,7 +472,7 @@ class OnDevice:
         """Whether threads share a row's classes, though its labels may be anything."""
         quick = self.labels.ndim == 1 and self.quick() and 2 not in self.wanted
         counts = any(getattr(part, "counts_positive", False) for part in self.prepared.classes)  # of a whole row
-        return self.prepared.contract == "classwise" and not quick and not counts
+        return self.prepared.contract in ("classwise", "tempered") and not quick and not counts
 
     def share(self, driver, *outputs):
         """Run a driver whose rows have one thread, a few or many, by the number of classes."""

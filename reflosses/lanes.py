@@ -22,11 +22,11 @@ import math
 import numpy as np
 from numba.extending import overload
 
-from . import rough, single, special
+from . import rough, special
 from .dispatch import core
 from .dispatch import tempered as tempered_kernel
 from .special import fast_two_sum, fma, inline, two_sum
-from .tempered import GOOD, SWEEPS, expm1_over
+from .tempered import GOOD, SWEEPS, newton_step, rough_share
 
 WIDTH = 64  # lanes of a block
 DEPTH = 64  # classes of a lane, unless a row has all lanes
@@ -173,11 +173,9 @@ def sweep(beta, mu, x, others, slope):
     fill(slope, 0.0)
     for k in range(x.shape[0] - 1):
         for w in range(WIDTH):
-            log_p, _, b = single.log_tempered(mu[w] + x[k, w], 0.0, beta, 0.0)
-            inside = log_p > -math.inf
-            p = single.exp(log_p) if inside else 0.0
+            p, p_over_b = rough_share(mu[w] + x[k, w], beta)
             others[w] += p
-            slope[w] += p / b if inside else 0.0
+            slope[w] += p_over_b
 
 
 @inline
@@ -185,13 +183,7 @@ def advance(beta, mu, others, slope, moving):
     """Make Newton's step where μ still moves; return in how many lanes it goes on."""
     count = 0
     for w in range(WIDTH):
-        log_p, _, b = single.log_tempered(mu[w], 0.0, beta, 0.0)
-        short = -single.expm1(log_p)
-        excess = others[w] - short
-        above = excess > 0.0
-        log_s = single.log1p(excess if above else -excess / (1.0 + excess))
-        log_s = log_s if above else -log_s
-        step = (1.0 + excess) / (slope[w] + (1.0 - short) / b) * log_s * expm1_over(beta * log_s)
+        step = newton_step(mu[w], beta, others[w], slope[w])
         further = max(mu[w] + step, 0.0)
         goes_on = abs(step) > GOOD * further
         mu[w] = further if moving[w] > 0.0 else mu[w]

@@ -92,20 +92,52 @@ def expm1_over(x):
 
 
 @inline
+def rough_share(v, beta):
+    """Return p and p/b of a class at the distance v from the normaliser, good to 2^-35."""
+    log_p, _, b = single.log_tempered(v, 0.0, beta, 0.0)
+    inside = log_p > -math.inf
+    p = single.exp(log_p) if inside else 0.0
+    return p, p / b if inside else 0.0
+
+
+@inline
+def newton_step(mu, beta, others, slope):
+    """Return the step from μ where the classes but the largest have Σ p = others and Σ p/b = slope."""
+    log_p, _, b = single.log_tempered(mu, 0.0, beta, 0.0)
+    short = -single.expm1(log_p)
+    excess = others - short
+    above = excess > 0.0
+    log_s = single.log1p(excess if above else -excess / (1.0 + excess))
+    log_s = log_s if above else -log_s
+    return (1.0 + excess) / (slope + (1.0 - short) / b) * log_s * expm1_over(beta * log_s)
+
+
+@inline
+def last_step(loss, mu, beta, beta_low, others, low, slope):
+    """Return μ as high + low from sums as exact as the loss's precision asks: Σ p = others + low, Σ p/b = slope."""
+    log_p, log_low, b = log_tempered(loss, mu, 0.0, beta, beta_low)
+    minus_short, short_low = expm1_parts(loss, log_p, log_low)
+    excess, error = two_sum(others, minus_short)
+    return two_sum(mu, (excess + (error + short_low + low)) / (slope + (1.0 + minus_short) / b))
+
+
+@inline
 def rough_step(x, m, mu, beta):
     """Return Newton's step from μ, from sums good to 2^-35."""
     others, slope = 0.0, 0.0
     for k in range(len(x)):
-        log_p, _, b = single.log_tempered(mu + x[k], 0.0, beta, 0.0)
-        p = 0.0 if k == m or not log_p > -math.inf else single.exp(log_p)
-        others += p
-        slope += p / b if p > 0.0 else 0.0
-    log_p, _, b = single.log_tempered(mu, 0.0, beta, 0.0)
-    short = -single.expm1(log_p)
-    excess = others - short
-    slope += (1.0 - short) / b
-    log_s = special.log1p(excess) if excess > 0.0 else -special.log1p(-excess / (1.0 + excess))
-    return (1.0 + excess) / slope * log_s * expm1_over(beta * log_s)
+        p, p_over_b = rough_share(mu + x[k], beta)
+        others += 0.0 if k == m else p
+        slope += 0.0 if k == m else p_over_b
+    return newton_step(mu, beta, others, slope)
+
+
+@inline
+def share_at(loss, x, x_low, mu, mu_low, beta, beta_low):
+    """Return log p as high + low, and 1 + β v, of a class at the distance x + x_low from the largest."""
+    v, low = two_sum(mu, x)
+    v_low = low + (mu_low + x_low) if v < math.inf else 0.0
+    return log_tempered(loss, v, v_low, beta, beta_low)
 
 
 @inline
@@ -119,16 +151,19 @@ def normalization(loss, x, x_low, m, beta, beta_low, p, p_low):
             break
     slope = 0.0
     for k in range(x.size):
-        v, low = two_sum(mu, x[k])
-        log_p, log_low, b = log_tempered(loss, v, low + x_low[k] if v < math.inf else 0.0, beta, beta_low)
+        log_p, log_low, b = share_at(loss, x[k], x_low[k], mu, 0.0, beta, beta_low)
         p[k], p_low[k] = exp_parts(loss, log_p, log_low)
-        slope += p[k] / b if p[k] > 0.0 else 0.0
+        slope += p[k] / b if p[k] > 0.0 and k != m else 0.0
     p[m], p_low[m] = 0.0, 0.0
     others, low = total_parts(loss, p)
-    log_p, log_low, _ = log_tempered(loss, mu, 0.0, beta, beta_low)
-    minus_short, short_low = expm1_parts(loss, log_p, log_low)
-    excess, error = two_sum(others, minus_short)
-    return two_sum(mu, (excess + (error + short_low + low + total_parts(loss, p_low)[0])) / slope)
+    return last_step(loss, mu, beta, beta_low, others, low + total_parts(loss, p_low)[0], slope)
+
+
+@inline
+def distance(largest, z):
+    """Return how far a logit is below the largest, as high + low."""
+    high, low = two_sum(np.float64(largest), -np.float64(z))
+    return high, low if abs(high) < math.inf else 0.0
 
 
 @inline
@@ -142,15 +177,12 @@ def open_row(loss, t, z, u, q, c, x, x_low):
     if not largest > -math.inf or infinite > 1:
         return -1
     for k in range(z.size):
-        high, low = two_sum(largest, -np.float64(z[k]))
-        x[k] = 0.0 if k == m else high
-        x_low[k] = low if abs(high) < math.inf and k != m else 0.0
+        x[k], x_low[k] = distance(largest, z[k])
+    x[m], x_low[m] = 0.0, 0.0
     log_p, log_low = u, c
     mu, mu_low = normalization(loss, x, x_low, m, beta, beta_low, u, c)
     for k in range(z.size):
-        v, low = two_sum(mu, x[k])
-        v_low = low + (mu_low + x_low[k]) if v < math.inf else 0.0
-        log_p[k], log_low[k], _ = log_tempered(loss, v, v_low, beta, beta_low)
+        log_p[k], log_low[k], _ = share_at(loss, x[k], x_low[k], mu, mu_low, beta, beta_low)
         q[k] = exp_sum(loss, log_p[k], log_low[k])
     return m
 
@@ -162,11 +194,16 @@ def complement(loss, log_p, low, q):
 
 
 @inline
+def bend_of_row(loss, t, log_p, low, escort, slopes, bend):
+    """Return F'' - B r of a class, from its F'' and B = Σ F' of the row."""
+    return bend - mass_times(escort, slopes * (t * power(loss, log_p, low, *two_sum(t, -1.0))))
+
+
+@inline
 def close_terms(loss, t, m, u, q, c, f1, f2):
     """Turn log p into the escort probabilities q = π and c = 1 - π, and F'' into F'' - B r."""
     slopes, lost = total_parts(loss, f1)
     slopes += lost
-    beta, beta_low = two_sum(t, -1.0)
     for k in range(u.size):
         q[k] = power(loss, u[k], c[k], t, 0.0)
     everything, everything_low = total_parts(loss, q)
@@ -174,7 +211,7 @@ def close_terms(loss, t, m, u, q, c, f1, f2):
     high, low = total_parts(loss, q)
     for k in range(u.size):
         q[k] = share_of_power(loss, u[k], c[k], t, everything, everything_low)
-        f2[k] = f2[k] - mass_times(q[k], slopes * (t * power(loss, u[k], c[k], beta, beta_low)))
+        f2[k] = bend_of_row(loss, t, u[k], c[k], q[k], slopes, f2[k])
         c[k] = (high + low) / everything if k == m else 1.0 - q[k]
 
 

@@ -120,7 +120,8 @@ def general(loss, dtype, kind):
         }
     room = np.zeros((drivers.ROOM, logits.shape[1], 2))
     start = (loss, class_weight, 1.0, logits, labels, np.ones(2), None)
-    found = {"softmax_rows": (*start, values, slopes, slopes)} if contract(loss) == "classwise" else {}
+    shared = {"classwise": "softmax_rows", "tempered": "tempered_rows"}.get(contract(loss))
+    found = {shared: (*start, values, slopes, slopes)} if shared else {}
     found |= {
         "rows": (*start, values, slopes, slopes, room),
         "rows_hessian": (*start, np.zeros((2, 3, 3), dtype), room),

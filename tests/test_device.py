@@ -18,7 +18,7 @@ from reflosses.dispatch import contract
 from reflosses.oracle import certify
 
 SPARSE = [loss for loss in USUAL if getattr(loss, "sparse", False)]
-SOFTMAX = [loss for loss in USUAL if loss.targets.rows and contract(loss) == "classwise"]
+SHARED = [loss for loss in USUAL if loss.targets.rows and contract(loss) in ("classwise", "tempered")]
 SIMULATED = device.toolkit().simulated
 simulator_only = pytest.mark.skipif(not SIMULATED, reason="the order of threads can be chosen in the simulator only")
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
@@ -85,7 +85,7 @@ def test_hard_labels_are_as_exact_as_on_the_cpu(loss, dtype, classes):
 
 
 @each_dtype
-@pytest.mark.parametrize("loss", SOFTMAX, ids=repr)
+@pytest.mark.parametrize("loss", SHARED, ids=repr)
 @pytest.mark.parametrize("classes", [2, 5, 11])
 def test_shared_rows_are_as_exact_as_on_the_cpu(loss, dtype, classes):
     logits, labels = hard_points(classes, dtype)
