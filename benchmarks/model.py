@@ -58,8 +58,9 @@ def cases():
         (CrossEntropy(), None, 1.0, z, rows, None, None, values, z, None),
         24,
     )
-    for loss in CategoricalFocal(), BiTempered():
-        yield "rows", loss, "float64", (loss, None, 1.0, z, labels, None, None, values, z, None, room), 16
+    shared = (None, 1.0, z, labels, None, None, values, z, None)
+    yield "tempered_rows", BiTempered(), "float64", (BiTempered(), *shared), 16
+    yield "rows", CategoricalFocal(), "float64", (CategoricalFocal(), *shared, room), 16
     for name, dtype in (("float32", np.float32), ("float64", np.float64)):
         x = np.zeros(2, dtype)
         for loss in BinaryCrossEntropy(), SigmoidFocal():
