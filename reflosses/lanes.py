@@ -218,12 +218,12 @@ def settle(narrow, t, lanes, mu, x, x_low, log_p, log_low, r, escort, escort_low
             fill(vector, 0.0)
         for k in range(depth + 1):
             for w in range(WIDTH):
+                v, low = two_sum(mu[w], x[k, w])
                 if narrow:
-                    log_p[k, w], b = special.log_tempered_rounded(mu[w] + x[k, w], beta)
+                    log_p[k, w], b = special.log_tempered_rounded(v, low if v < math.inf else 0.0, beta)
                     p = special.exp_within(log_p[k, w])
                     p, p_low = p if log_p[k, w] > -700.0 else 0.0, 0.0
                 else:
-                    v, low = two_sum(mu[w], x[k, w])
                     low = low + x_low[k, w] if v < math.inf else 0.0
                     log_p[k, w], log_low[k, w], b = special.log_tempered(v, low, beta, beta_low)
                     p, p_low = special.exp_parts(log_p[k, w], log_low[k, w])

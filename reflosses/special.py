@@ -397,12 +397,13 @@ def log_tempered(v, v_low, beta, beta_low):
 
 
 @inline
-def log_tempered_rounded(v, beta):
-    """Return log p of p = [1 + β v]_+^(-1/β), and 1 + β v, for results narrower than float64.  Worst error 4 ulp."""
-    w = beta * v
+def log_tempered_rounded(v, v_low, beta):
+    """Return log p of p = [1 + β v]_+^(-1/β), and 1 + β v, for v + v_low below 2^900.  Worst error 4 ulp."""
+    w, error = product(beta, v)
     b, b_low = two_sum(1.0, w)
+    b_low += fma(beta, v_low, error)
     k = (float_to_bits(b) - SQRT_HALF_BITS) >> 52
-    f = (bits_to_float(float_to_bits(b) - (k << 52)) - 1.0) + (b_low if k == 0 else 0.0)
+    f = (bits_to_float(float_to_bits(b) - (k << 52)) - 1.0) + b_low * bits_to_float((1023 - k) << 52)
     s = f / (2.0 + f)
     x = s * s
     a0, a1, a2, a3, a4, a5, a6, a7 = LOG_TAIL
@@ -411,7 +412,7 @@ def log_tempered_rounded(v, beta):
     n = bits_to_float(k + float_to_bits(MAGIC)) - MAGIC
     high = fma(n, LN2_HIGH, fma(s * x, series, 2.0 * s) + n * LN2_LOW)
     q = v * (1.0 - w * (0.5 - w / 3.0)) if abs(w) < 2.0**-40 else high * (1.0 / beta)
-    return -math.inf if v == math.inf or b <= 0.0 else -q, b
+    return -math.inf if v == math.inf or b <= 0.0 else -q, b + b_low
 
 
 @inline
