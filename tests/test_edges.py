@@ -733,3 +733,11 @@ def test_integers_and_numpy_scalars_are_parameters_too(loss):
         if not parameter.per_class and 0 in parameter.interval:
             results = [value(loss._replace(**{parameter.name: x}), logits, labels) for x in (0, 0.0, np.float32(0))]
             assert bits(results[0]) == bits(results[1]) == bits(results[2])
+
+
+def test_a_precision_that_is_none():
+    """Not even where the call before has left its plan."""
+    z, y = np.zeros((1, 2)), np.zeros(1, np.int64)
+    value(CrossEntropy(), z, y)
+    with pytest.raises(ValueError, match="precision must be one of reference, native, got 'fast'"):
+        value(CrossEntropy(), z, y, precision="fast")
