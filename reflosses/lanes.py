@@ -355,7 +355,8 @@ def unload(y, m, n, lanes, x, of_label, of_largest, out):
         for k in range(depth):
             for i in range(min(lanes, n - 1 - k * lanes)):
                 out[r, k * lanes + i] = x[k, r * lanes + i]
-        if m[r] < 0:
+        if m[r] < 0:  # nan, or 0 for weight 0
+            fill(out[r], of_label[r * lanes])
             continue
         k, w = place(n - 1, m[r], n, lanes, depth)
         if k < depth:

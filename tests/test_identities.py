@@ -348,8 +348,10 @@ def test_verbs_alone_and_in_pairs_give_the_same_bits(loss, kind):
         assert bits(tail) == single[second], pair
         if pair == "value_and_gradient":
             assert bits(head) == single[first]
-        else:  # what rows of classes need alone has a quicker driver
-            assert np.allclose(head, VERBS[first](loss, logits, labels), **CLOSE), pair
+        else:  # what rows of classes need alone has a quicker driver, which cancels in other places
+            alone = VERBS[first](loss, logits, labels)
+            size = np.abs(alone).max(axis=1, keepdims=True) if alone.ndim == 2 else np.abs(alone)
+            assert (np.abs(head - alone) <= CLOSE["rtol"] * size).all(), pair
 
 
 @each_input
