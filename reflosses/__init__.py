@@ -1,5 +1,6 @@
 """Reference classification losses: exact values, gradients and Hessians, without a framework."""
 
+from . import audit
 from .api import (
     gradient,
     gradient_and_hessian_diagonal,
@@ -33,6 +34,7 @@ __all__ = [
     "LOSSES",
     "Targets",
     "__version__",
+    "audit",
     "exp_t",
     "gradient",
     "gradient_and_hessian_diagonal",

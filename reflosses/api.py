@@ -61,7 +61,7 @@ import numba
 import numpy as np
 
 from . import cpu, threads
-from .arrays import NARROW, WIDE, as_logits, as_real, finish, place, rounded, where
+from .arrays import NARROW, WIDE, as_logits, as_real, finish, place, rounded, scalar, where
 from .dispatch import LINEAR, Single, changes_labels, contract, core
 from .domain import REAL, Interval, Targets, is_loss, parameters, predictions
 from .labels import as_labels, as_weights, check_predictions
@@ -100,13 +100,9 @@ class _Prepared(NamedTuple):
     least_classes: int
     rows: bool
     sparse: bool
+    log_likelihood: bool
     binary: bool
     drivers: Any
-
-
-def _scalar(x):
-    """Return a float; where plain Python stands for machine code, one that divides by 0 without an error."""
-    return np.float64(float(x)) if getattr(numba.config, "DISABLE_JIT", False) else float(x)
 
 
 def _coerce(loss):
@@ -125,7 +121,7 @@ def _coerce(loss):
             fields.append(None)
             continue
         try:
-            number = np.array(given, dtype=np.float64) if per_class else _scalar(given)
+            number = np.array(given, dtype=np.float64) if per_class else scalar(given)
         except (TypeError, ValueError):
             raise TypeError(f"{type(loss).__name__}.{name} must be a number, got {given!r}") from None
         entries = number.ravel().tolist() if per_class else [number]
@@ -165,6 +161,7 @@ def _prepare(loss):
         max(getattr(part, "least_classes", 1) for part in classes),
         loss.targets.rows,
         getattr(loss, "sparse", False),
+        getattr(core(double), "log_likelihood", False),
         loss.targets is Targets.BINARY,
         cpu.build(stamp(*classes)),
     )
@@ -252,6 +249,12 @@ class _Call:
         else:
             raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        """Leave the GPU, where there is one."""
+
     def empty(self, shape, dtype):
         """Return a new array."""
         return np.empty(shape, dtype)
@@ -325,6 +328,8 @@ class _Call:
             self.run(self.drivers.pointwise, values, gradient, hessian)
         elif hessian is None and self.labels.ndim == 1 and self.quick():
             self.derive_hard(values, gradient)
+        elif hessian is None and self.quick_masses():
+            self.run(self.drivers.mass_rows, values, gradient)
         else:
             self.run(self.rows_driver(), values, gradient, hessian)
 
@@ -349,6 +354,10 @@ class _Call:
         if self.prepared.contract == "tempered":
             return not changes_labels(self.prepared.double)
         return self.prepared.sparse
+
+    def quick_masses(self):
+        """Whether rows of any labels have a driver of their own: a class pays its label mass times -log p."""
+        return self.prepared.log_likelihood
 
     def hard_driver(self):
         """Return the driver of rows with integer labels."""
@@ -448,9 +457,9 @@ class _Call:
 
 @cache
 def _call_on_device():
-    from .device import OnDevice
+    from .device import VerbOnDevice
 
-    class CallOnDevice(OnDevice, _Call):
+    class CallOnDevice(VerbOnDevice, _Call):
         """The checked arguments of one call of a verb, on a GPU."""
 
     return CallOnDevice
@@ -584,19 +593,19 @@ def _derivatives(wanted, outs, loss, logits, labels, weight, upstream, reduction
         results = _plain(wanted, loss, logits, labels, outs)
         if results is not None:
             return results
-    call = _begin(loss, logits, labels, weight, upstream, reduction, normalized, device, precision, *outs)
-    call.wanted = wanted
-    results, buffers = [None, None, None], [None, None, None]
-    for k, out in zip(wanted, outs, strict=True):
-        place = call.place_values if k == 0 else call.place_derivatives
-        results[k], buffers[k] = place(out)
-    call.derive(*buffers)
-    if plain and type(call) is _Call:
-        _remember(wanted, call, loss, logits, labels, results)
-    for k in wanted:
-        finished = call.finish_values if k == 0 else call.finish
-        results[k] = finished(results[k], buffers[k])
-    return results
+    with _begin(loss, logits, labels, weight, upstream, reduction, normalized, device, precision, *outs) as call:
+        call.wanted = wanted
+        results, buffers = [None, None, None], [None, None, None]
+        for k, out in zip(wanted, outs, strict=True):
+            place = call.place_values if k == 0 else call.place_derivatives
+            results[k], buffers[k] = place(out)
+        call.derive(*buffers)
+        if plain and type(call) is _Call:
+            _remember(wanted, call, loss, logits, labels, results)
+        for k in wanted:
+            finished = call.finish_values if k == 0 else call.finish
+            results[k] = finished(results[k], buffers[k])
+        return results
 
 
 def _pair(out, verb):
@@ -674,10 +683,10 @@ def gradient(
         return _derivatives(
             (1,), (out,), loss, logits, labels, weight, upstream, reduction, normalized, device, precision
         )[1]
-    call = _begin(loss, logits, labels, weight, upstream, reduction, normalized, device, precision, out)
-    result, buffer = call.place_derivatives(out)
-    call.derive_in_labels(wrt, None, buffer)
-    return call.finish(result, buffer)
+    with _begin(loss, logits, labels, weight, upstream, reduction, normalized, device, precision, out) as call:
+        result, buffer = call.place_derivatives(out)
+        call.derive_in_labels(wrt, None, buffer)
+        return call.finish(result, buffer)
 
 
 def value_and_gradient(
@@ -709,11 +718,11 @@ def value_and_gradient(
                 (0, 1), outs, loss, logits, labels, weight, upstream, reduction, normalized, device, precision
             )[:2]
         )
-    call = _begin(loss, logits, labels, weight, upstream, reduction, normalized, device, precision, *outs)
-    values, value_buffer = call.place_values(outs[0])
-    slopes, slope_buffer = call.place_derivatives(outs[1])
-    call.derive_in_labels(wrt, value_buffer, slope_buffer)
-    return call.finish_values(values, value_buffer), call.finish(slopes, slope_buffer)
+    with _begin(loss, logits, labels, weight, upstream, reduction, normalized, device, precision, *outs) as call:
+        values, value_buffer = call.place_values(outs[0])
+        slopes, slope_buffer = call.place_derivatives(outs[1])
+        call.derive_in_labels(wrt, value_buffer, slope_buffer)
+        return call.finish_values(values, value_buffer), call.finish(slopes, slope_buffer)
 
 
 def hessian_diagonal(
@@ -793,15 +802,15 @@ def hessian(
     array([[ 0.25, -0.25],
            [-0.25,  0.25]])
     """
-    call = _begin(loss, logits, labels, weight, upstream, reduction, normalized, device, precision, out)
-    if not call.prepared.rows:
-        result, buffer = call.place_derivatives(out)
-        call.derive(None, None, buffer)
+    with _begin(loss, logits, labels, weight, upstream, reduction, normalized, device, precision, out) as call:
+        if not call.prepared.rows:
+            result, buffer = call.place_derivatives(out)
+            call.derive(None, None, buffer)
+            return call.finish(result, buffer)
+        n = call.classes
+        result, buffer = call.place(out, (*call.shape, n), (call.batch_size, n, n))
+        call.run(call.drivers.rows_hessian, buffer)
         return call.finish(result, buffer)
-    n = call.classes
-    result, buffer = call.place(out, (*call.shape, n), (call.batch_size, n, n))
-    call.run(call.drivers.rows_hessian, buffer)
-    return call.finish(result, buffer)
 
 
 def hessian_vector_product(
@@ -826,18 +835,18 @@ def hessian_vector_product(
     >>> hessian_vector_product(CrossEntropy(), [0.0, 0.0], 1, [1.0, 0.0])
     array([ 0.25, -0.25])
     """
-    call = _begin(loss, logits, labels, weight, upstream, reduction, normalized, device, precision, out, vector)
-    vector = call.as_real(vector, "vector")
-    if vector.shape != call.shape:
-        raise ValueError(f"vector of shape {tuple(vector.shape)} does not fit logits of shape {call.shape}")
-    result, buffer = call.place_derivatives(out)
-    vector = call.aside(out, vector.reshape(call.logits.shape))
-    if call.prepared.rows:
-        call.run(call.drivers.rows_hessian_vector, vector, buffer)
-    else:
-        call.upstream = call.times(call.upstream, vector)
-        call.derive(None, None, buffer)
-    return call.finish(result, buffer)
+    with _begin(loss, logits, labels, weight, upstream, reduction, normalized, device, precision, out, vector) as call:
+        vector = call.as_real(vector, "vector")
+        if vector.shape != call.shape:
+            raise ValueError(f"vector of shape {tuple(vector.shape)} does not fit logits of shape {call.shape}")
+        result, buffer = call.place_derivatives(out)
+        vector = call.aside(out, vector.reshape(call.logits.shape))
+        if call.prepared.rows:
+            call.run(call.drivers.rows_hessian_vector, vector, buffer)
+        else:
+            call.upstream = call.times(call.upstream, vector)
+            call.derive(None, None, buffer)
+        return call.finish(result, buffer)
 
 
 def parameter_gradient(
@@ -865,10 +874,12 @@ def parameter_gradient(
     >>> parameter_gradient(SigmoidFocal(gamma=2.0, alpha=0.25), [0.0], [1])
     SigmoidFocal(gamma=array([-0.03002831]), alpha=array([0.1732868]))
     """
-    call = _begin(loss, logits, labels, weight, upstream, reduction, normalized, device, precision, *_outputs(out))
-    call.need("parameter_kernel")
-    slopes, of_classes = call.derive_in_parameters(len(list(_scalar_names(call.prepared.double))))
-    return _fold(loss, call, iter(slopes), of_classes, out)
+    with _begin(
+        loss, logits, labels, weight, upstream, reduction, normalized, device, precision, *_outputs(out)
+    ) as call:
+        call.need("parameter_kernel")
+        slopes, of_classes = call.derive_in_parameters(len(list(_scalar_names(call.prepared.double))))
+        return _fold(loss, call, iter(slopes), of_classes, out)
 
 
 def _outputs(out):

@@ -4,10 +4,16 @@ from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
+from numba import config
 
 NARROW = np.dtype(np.float32)
 WIDE = np.dtype(np.float64)
 ON_HOST = {np.ndarray, type(None), float, int, list, tuple}  # what needs no second look
+
+
+def scalar(x):
+    """Return a float; where plain Python stands for machine code, one that divides by 0 without an error."""
+    return np.float64(float(x)) if getattr(config, "DISABLE_JIT", False) else float(x)
 
 
 @cache

@@ -19,7 +19,6 @@ from types import SimpleNamespace
 import numpy as np
 from numba import config, njit
 
-from . import tempered
 from .columns import (
     class_terms_columns,
     gradient_columns,
@@ -40,6 +39,8 @@ from .entries import (
     row_in_labels,
     row_in_parameters,
     row_scale,
+    softmax_of_row,
+    tempered_softmax_of_row,
     weighted,
 )
 from .geometry import hard_terms
@@ -47,7 +48,6 @@ from .lanes import (
     WIDTH,
     approach,
     correct,
-    fill,
     four_rows,
     gather,
     is_narrow,
@@ -60,22 +60,15 @@ from .lanes import (
     take_out,
     unload,
 )
+from .masses import largest_classes, masses, pay
 from .odds import PIECE, odds_against
-from .rows import LONG, centered_row, gradient_entry, per_class, softmax_row
-from .rows import gradient_row as softmax_gradient_row
+from .rows import LONG, fill, gradient_entry, largest_entry, per_class
 from .special import fast_two_sum, fma, inline, mass_times, reciprocal_parts, times, two_sum
-from .vectors import for_each, lane_sums, scale_rows
+from .vectors import for_each, lane_sums, scale_rows, subtract_rows
 
 FEW = 32  # rows of up to this many classes are transposed, see columns.py
 TILE = 1024  # logits that a block of transposed rows holds
 TINY = 2.0**-960  # far enough above the numbers that have lost digits
-
-
-@inline
-def copy(x, y):
-    """Set x to y."""
-    for k in range(x.size):
-        x[k] = y[k]
 
 
 @inline
@@ -169,6 +162,49 @@ def build(stamp):
                     g[r, y[r]] = of_label[r]
         return strange
 
+    def mass_rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
+        """Value and gradient of rows in which every class pays its label mass times -log p."""
+        n = logits.shape[1]
+        block = PIECE // n if n < LONG else 1
+        e, t, paid = np.empty((block, n)), np.empty((block, n)), np.empty((block, n))
+        largest, largest_class = np.empty(block), np.empty(block, np.int64)
+        unit, odds, odds_low, log_p = np.empty(block), np.empty(block), np.empty(block), np.empty(block)
+        of_largest, others, lost, mass = np.empty(block), np.empty(block), np.empty(block), np.empty(block)
+        scale, pull = np.empty(block), np.empty(block)
+        for first in range(0, logits.shape[0], block):
+            last = min(first + block, logits.shape[0])
+            z, y, rows = logits[first:last], labels[first:last], last - first
+            m = largest_class[:rows]
+            largest_classes(z, m, largest)
+            odds_against(loss, z, m, e[:rows], unit, odds, odds_low)
+            masses(loss, class_weight, y, t[:rows], m, of_largest, others, lost)
+            for r in range(rows):
+                finite = largest[r] > -math.inf and odds[r] < math.inf
+                log_p[r], low, p_m, rest = largest_entry(loss, odds[r], odds_low[r])
+                log_p[r] += low
+                unit[r] *= p_m
+                mass[r] = others[r] + of_largest[r] if finite else math.nan
+                of_largest[r] = p_m * others[r] - of_largest[r] * rest
+            for r in range(rows):
+                scale[r] = row_scale(factor, weights, upstream, first + r)
+                pull[r] = mass[r] * unit[r]
+                of_largest[r] = mass_times(scale[r], of_largest[r])
+            if values is not None:
+                pay(loss, z, t[:rows], paid[:rows], largest, odds_low, lost)
+                for r in range(rows):
+                    value = odds_low[r] + lost[r] - mass_times(mass[r], log_p[r])
+                    values[first + r] = weighted(weights, first + r, value)
+            if gradient is not None:
+                g = gradient[first:last]
+                subtract_rows(e[:rows], pull, t[:rows], scale, g)
+                for r in range(rows):
+                    if abs(pull[r]) < TINY and scale[r] != 0.0:  # large exponentials would show the digits it lost
+                        for k in range(n):
+                            g[r, k] = scale[r] * (mass[r] * (unit[r] * e[r, k]) - t[r, k])
+                    g[r, m[r]] = of_largest[r]
+                    if mass[r] != mass[r]:
+                        fill(g[r], mass_times(scale[r], math.nan))
+
     def hard_tempered_rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
         """Value and gradient of rows under the tempered softmax, by their integer labels, in vector lanes.
 
@@ -180,11 +216,11 @@ def build(stamp):
         x, x_low, x_rough, r = np.empty(block), np.empty(block), np.empty(block, np.float32), np.empty(block)
         log_p, log_low, escort, escort_low = np.empty(block), np.empty(block), np.empty(block), np.empty(block)
         largest = np.empty(WIDTH, np.int64)
-        mu, step, short, short_low = four_rows()
+        mu, step, is_largest, of_label = four_rows()
         log_y, low_y, escort_y, escort_y_low = four_rows()
         f, f_low, f1, f1_low = four_rows()
         mass, mass_low, f_y, f1_y = four_rows()
-        scale, of_label, f_m, slopes = four_rows()
+        scale, f_m, slopes, _ = four_rows()
         strange = 0
         for first in range(0, logits.shape[0], WIDTH // lanes):
             last = min(first + WIDTH // lanes, logits.shape[0])
@@ -204,13 +240,13 @@ def build(stamp):
             for i in range(m.size):
                 own = mass_times(row_scale(factor, weights, upstream, first + i), per_class(class_weight, y[i]))
                 fill(scale[i * lanes : (i + 1) * lanes], own if m[i] >= 0 else mass_times(own, math.nan))
-                fill(short[i * lanes : (i + 1) * lanes], 1.0 if y[i] == m[i] else 0.0)
+                fill(is_largest[i * lanes : (i + 1) * lanes], 1.0 if y[i] == m[i] else 0.0)
             if values is not None:
                 for w in range(WIDTH):
                     f[w], error = two_sum(f[w], f_y[w])
                     f[w], lost = two_sum(f[w], f_m[w])
                     error += lost + f_low[w]
-                    f[w] += error if error == error else 0.0
+                    f[w] += error if error == error else 0.0  # an infinite sum has no error term
                 for i in range(m.size):
                     value = f[i * lanes] if m[i] >= 0 else math.nan
                     values[first + i] = weighted(weights, first + i, mass_times(per_class(class_weight, y[i]), value))
@@ -220,10 +256,9 @@ def build(stamp):
                     whole, lost = two_sum(mass[w], escort[k, w])
                     whole, lost = fast_two_sum(whole, lost + (mass_low[w] + escort_low[k, w]))
                     inverse, inverse_low = reciprocal_parts(whole, lost)
-                    is_largest, lost = short[w] > 0.0, f1_low[w] if f1_low[w] == f1_low[w] else 0.0
-                    unlabelled = f1[w] + lost  # an infinite sum has no error term
-                    own = f1_y[w] if is_largest else x[k, w]
-                    others = unlabelled + (0.0 if is_largest else f1_y[w])
+                    unlabelled = f1[w] + (f1_low[w] if f1_low[w] == f1_low[w] else 0.0)
+                    own = f1_y[w] if is_largest[w] > 0.0 else x[k, w]
+                    others = unlabelled + (0.0 if is_largest[w] > 0.0 else f1_y[w])
                     slopes[w] = others + own
                     q = times(escort[k, w], escort_low[k, w], inverse, inverse_low)
                     c = (mass[w] + mass_low[w]) * inverse
@@ -301,59 +336,17 @@ def build(stamp):
         for i in range(logits.shape[0]):
             row_in_class_weights(i, loss, factor, logits, labels, weights, upstream, gradient, room)
 
-    def softmax(loss, logits, upstream, values, logarithms, product, log_product, pullback):
-        """Softmax, its logarithm, and products of their Jacobians with the rows of ``upstream``."""
-        n = logits.shape[1]
-        u, q, c, centered = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    def softmax(loss, logits, vectors, values, logarithms, product, log_product, pullback):
+        """Softmax, its logarithm, and products of their Jacobians with the rows of ``vectors``."""
+        room = room_for(logits.shape[1])
         for i in range(logits.shape[0]):
-            m = softmax_row(loss, logits[i], u, q, c)
-            if m < 0:
-                fill(u, math.nan)
-                fill(q, math.nan)
-                fill(c, math.nan)
-            if values is not None:
-                copy(values[i], q)
-            if logarithms is not None:
-                copy(logarithms[i], u)
-            if product is not None or log_product is not None:
-                centered_row(max(m, 0), q, c, upstream[i], centered)
-            if product is not None:
-                for k in range(n):
-                    product[i, k] = q[k] * centered[k]
-            if log_product is not None:
-                copy(log_product[i], centered)
-            if pullback is not None:
-                copy(centered, upstream[i])
-                softmax_gradient_row(loss, max(m, 0), u, q, c, centered, 1.0, pullback[i])
+            softmax_of_row(i, loss, logits, vectors, values, logarithms, product, log_product, pullback, room)
 
     def tempered_softmax(loss, logits, vectors, values, normalizations, products, slopes):
         """Tempered softmax, its normaliser, products of its symmetric Jacobian, and its derivative in t."""
-        n = logits.shape[1]
-        u, q, c, p, centered = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
-        f1, f2 = np.zeros(n), np.zeros(n)
+        room = room_for(logits.shape[1])
         for i in range(logits.shape[0]):
-            m = tempered.open_row(loss, loss.t, logits[i], u, q, c, f1, f2)
-            if m < 0:
-                fill(u, math.nan)
-                fill(q, math.nan)
-            if values is not None:
-                copy(values[i], q)
-            if normalizations is not None:
-                shift = tempered.shift(loss.t, u[max(m, 0)], c[max(m, 0)])
-                normalizations[i] = np.float64(logits[i, max(m, 0)]) + shift
-            if products is not None or slopes is not None:
-                for k in range(n):
-                    p[k] = tempered.power(loss, u[k], c[k], loss.t, 0.0)
-                    centered[k] = tempered.stretch(loss.t, u[k], c[k])
-                tempered.close_terms(loss, loss.t, max(m, 0), u, q, c, f1, f2)
-                if products is not None:
-                    copy(centered, vectors[i])
-                centered_row(max(m, 0), q, c, centered, u)
-                for k in range(n):
-                    if products is not None:
-                        products[i, k] = p[k] * u[k]
-                    if slopes is not None:
-                        slopes[i, k] = p[k] * u[k]
+            tempered_softmax_of_row(i, loss, logits, vectors, values, normalizations, products, slopes, room)
 
     def first_illegal_class(labels, classes):
         """Return the first index whose label is not in [0, classes), or -1."""

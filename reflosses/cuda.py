@@ -29,6 +29,8 @@ from .entries import (
     row_in_labels,
     row_in_parameters,
     row_scale,
+    softmax_of_row,
+    tempered_softmax_of_row,
     weighted,
 )
 from .geometry import changed_label, hard_terms, pair_terms, positive_labels, terms
@@ -382,6 +384,17 @@ def class_of_row(loss, class_weight, z, labels, i, k, m, positive, largest, here
 
 
 @inline
+def derive(i, k, largest, q, c, slope, bend, slopes, slope_m, bends, bend_m, pull, broken, scale, gradient, hessian):
+    """Write gradient and Hessian diagonal of class k of row i; slopes and bends leave out the largest class m."""
+    if gradient is not None:
+        g = gradient_entry(q, c, slope, slopes if largest else slopes + slope_m - slope)
+        gradient[i, k] = fitting(gradient, mass_times(scale, math.nan if broken else g))
+    if hessian is not None:
+        h = hessian_entry(q, c, bend, bends if largest else bends + bend_m - bend, pull)
+        hessian[i, k] = fitting(hessian, mass_times(scale, math.nan if broken else h))
+
+
+@inline
 def tempered_share(loss, x, x_low, mu, beta, beta_low, rough):
     """Return p as high + low, and p/b: to 2^-35 on the way, as exactly as the loss's precision asks at the end."""
     if rough:
@@ -507,14 +520,8 @@ def build(stamp):
             if gradient is not None or hessian is not None:
                 for k in range(me, n, width):
                     q, c, _, slope, bend = class_of_row(loss, class_weight, z, labels, i, k, m, *known)
-                    if gradient is not None:
-                        without = slopes if k == m else slopes + slope_m - slope
-                        g = math.nan if broken else gradient_entry(q, c, slope, without)
-                        gradient[i, k] = fitting(gradient, mass_times(scale, g))
-                    if hessian is not None:
-                        without = bends if k == m else bends + bend_m - bend
-                        h = math.nan if broken else hessian_entry(q, c, bend, without, slopes + slope_m)
-                        hessian[i, k] = fitting(hessian, mass_times(scale, h))
+                    derived = (k == m, q, c, slope, bend, slopes, slope_m, bends, bend_m, slopes + slope_m)
+                    derive(i, k, *derived, broken, scale, gradient, hessian)
 
     def tempered_rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient, hessian):
         """Value, gradient and Hessian diagonal of rows under the tempered softmax, whose classes threads share.
@@ -592,15 +599,10 @@ def build(stamp):
                     log_p, low, _, slope, bend = tempered_class(loss, class_weight, z, labels, i, k, m, *known)
                     q = tempered.share_of_power(loss, log_p, low, t, everything, everything_low)
                     c = (mass + mass_low) / everything if k == m else 1.0 - q
-                    if gradient is not None:
-                        without = slopes if k == m else slopes + slope_m - slope
-                        g = math.nan if broken else gradient_entry(q, c, slope, without)
-                        gradient[i, k] = fitting(gradient, mass_times(scale, g))
                     if hessian is not None:
                         bend = tempered.bend_of_row(loss, t, log_p, low, q, slopes + slope_m, bend)
-                        without = bends if k == m else bends + bend_m - bend
-                        h = math.nan if broken else hessian_entry(q, c, bend, without, 0.0)
-                        hessian[i, k] = fitting(hessian, mass_times(scale, h))
+                    derived = (k == m, q, c, slope, bend, slopes, slope_m, bends, bend_m, 0.0)
+                    derive(i, k, *derived, broken, scale, gradient, hessian)
 
     def rows_hessian(loss, class_weight, factor, logits, labels, weights, upstream, hessian, room):
         """The full Hessian of every row."""
@@ -636,6 +638,20 @@ def build(stamp):
         mine, scale = room_of(room, me), number(factor)
         for i in range(me, logits.shape[0], cuda.gridsize(1)):
             row_in_class_weights(i, loss, scale, logits, labels, weights, upstream, gradient, mine)
+
+    def softmax(loss, logits, vectors, values, logarithms, product, log_product, pullback, room):
+        """Softmax, its logarithm, and products of their Jacobians with the rows of ``vectors``."""
+        me = cuda.grid(1)
+        mine = room_of(room, me)
+        for i in range(me, logits.shape[0], cuda.gridsize(1)):
+            softmax_of_row(i, loss, logits, vectors, values, logarithms, product, log_product, pullback, mine)
+
+    def tempered_softmax(loss, logits, vectors, values, normalizations, products, slopes, room):
+        """Tempered softmax, its normaliser, products of its symmetric Jacobian, and its derivative in t."""
+        me = cuda.grid(1)
+        mine = room_of(room, me)
+        for i in range(me, logits.shape[0], cuda.gridsize(1)):
+            tempered_softmax_of_row(i, loss, logits, vectors, values, normalizations, products, slopes, mine)
 
     # What is illegal: the least index of all that threads find, in ``found``, which begins above all of them.
 

@@ -130,6 +130,23 @@ def stream_of(x):
     return interface.get("stream") if interface else None
 
 
+def gpu_at(address):
+    """Return the number of the GPU that an address lies on, as the driver knows it."""
+    from numba.cuda.cudadrv.driver import binding, driver
+
+    ordinal = binding.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+    return int(driver.cuPointerGetAttribute(ordinal, binding.CUdeviceptr(address)))
+
+
+def gpu_of(x):
+    """Return the number of the GPU that an array lies on; ``None`` if it has no memory, or one that is any GPU's."""
+    interface = getattr(x, "__cuda_array_interface__", None)
+    if interface is None or not interface["data"][0] or toolkit().simulated:
+        return None
+    number = gpu_at(interface["data"][0])
+    return number if number >= 0 else None
+
+
 class Result:
     """Where a result is to go: an array on the GPU, and what the caller gets."""
 
@@ -141,13 +158,36 @@ class Result:
 
 
 class OnDevice:
-    """What a call of a verb does otherwise on a GPU."""
+    """What a call does otherwise on a GPU; its first array says on which, and in which stream."""
 
-    def __init__(self, loss, logits, labels, weight, upstream, reduction, normalized, precision):
-        self.cuda, self.host = toolkit().cuda, not on_device(logits)
-        self.native, self.wanted, self.widened = precision == "native", (), None
-        self.stream = self.join_streams([x for x in (logits, labels, weight, upstream) if x is not None])
-        super().__init__(loss, logits, labels, weight, upstream, reduction, normalized)
+    def __init__(self, arrays, *arguments):
+        self.cuda, self.host, self.widened = toolkit().cuda, not on_device(arrays[0]), None
+        self.gpu = gpu_of(arrays[0])
+        with self:
+            self.stream = self.join_streams([x for x in arrays if not self.elsewhere(x)])
+            super().__init__(*arguments)
+
+    def __enter__(self):
+        """Make the GPU of the arrays the current one, for all that is allocated and run."""
+        if self.gpu is not None:
+            self.cuda.gpus[self.gpu].__enter__()
+        return self
+
+    def __exit__(self, *error):
+        if self.gpu is not None:
+            self.cuda.gpus[self.gpu].__exit__(*error)
+
+    def elsewhere(self, x):
+        """Whether an array lies on another GPU."""
+        number = None if self.gpu is None else gpu_of(x)
+        return number is not None and number != self.gpu
+
+    def refuse_elsewhere(self, x, name):
+        """Refuse an array on another GPU."""
+        if self.elsewhere(x):
+            raise ValueError(
+                f"{name} is on GPU {gpu_of(x)} and logits are on GPU {self.gpu}: copy one to where the other is"
+            )
 
     def join_streams(self, arrays):
         """Return the stream of the first array that has one, which waits for those of the others."""
@@ -161,8 +201,8 @@ class OnDevice:
             event.wait(streams[0])
         return streams[0]
 
-    def build(self):
-        return toolkit().drivers.build(stamp(*self.prepared.classes))
+    def build(self, *classes):
+        return toolkit().drivers.build(stamp(*classes))
 
     def launch(self, kernel, count, *arguments):
         """Run a kernel with a thread for each of ``count``, or several for one thread."""
@@ -177,6 +217,7 @@ class OnDevice:
         if on_device(x):
             if self.host:
                 raise ValueError(f"{name} is on the GPU and logits are not: copy one to where the other is")
+            self.refuse_elsewhere(x, name)
             return viewed(x)
         x = np.asarray(x)
         if not self.host and x.ndim:
@@ -232,6 +273,80 @@ class OnDevice:
         if given.kind not in "biuf" and not is_bfloat16(given):
             raise TypeError(f"{name} must be real numbers, got {given}")
         return self.converted(x, WIDE, given)
+
+    # Arrays out.
+
+    def place(self, out, shape, flat):
+        if out is not None:
+            self.check_out(out, shape)
+        storage = BITS if is_bfloat16(self.dtype) else self.dtype
+        array = self.empty(shape, storage) if out is None or self.host else viewed(out)[0]
+        direct = self.dtype.itemsize > 2 or self.direct()
+        buffer = array.reshape(flat) if direct and is_contiguous(array) else self.empty(flat, self.wide_storage())
+        return Result(array, out), buffer
+
+    def wide_storage(self):
+        """Return the dtype in which results are computed that do not go where they belong at once."""
+        return WIDE if self.dtype.itemsize < 4 else self.dtype
+
+    def finish(self, result, buffer):
+        array = result.array
+        if not overlap(array, buffer) and array.size:
+            self.deliver(buffer.reshape(buffer.size), array)
+        if not self.host:
+            return array if result.given is None else result.given
+        back = array.copy_to_host(stream=self.stream)
+        if self.stream:
+            self.stream.synchronize()
+        back = back.view(self.dtype) if is_bfloat16(self.dtype) else back
+        if result.given is None:
+            return back if back.ndim else back[()]
+        result.given[...] = back
+        return result.given
+
+    def deliver(self, buffer, array):
+        """Copy numbers to where they belong, rounded once."""
+        if is_bfloat16(self.dtype):
+            bits = self.empty(buffer.size, BITS)
+            self.launch(self.drivers.to_bfloat16, bits.size, buffer, bits)
+            buffer = bits
+        self.launch(self.drivers.copy_out, buffer.size, buffer, four_axes(array, array.shape))
+
+    # Drivers.
+
+    def direct(self):
+        """Whether the driver writes results of 16 bits itself."""
+        return False
+
+    def room(self, rows, classes):
+        """Return how many threads work on rows, and what they work in."""
+        drivers = toolkit().drivers
+        most = max(ROOM_BYTES // (8 * drivers.ROOM * classes), 1)
+        threads = min(rows, most, drivers.THREADS * drivers.BLOCKS)
+        slots = -(-threads // drivers.THREADS) * drivers.THREADS
+        return threads, (self.empty((drivers.ROOM, classes, slots), WIDE),)
+
+    def spread(self, driver, shared, arrays):
+        """Run a driver with a thread for each logit or row, the first of the arrays says which, in room of its own."""
+        count, *classes = arrays[0].shape
+        threads, room = self.room(count, *classes) if classes else (count, ())
+        self.launch(driver, threads, *shared, *arrays, *room)
+
+    def one_block(self, kernel, *arguments):
+        """Run a kernel whose threads add up something together."""
+        kernel[1, toolkit().drivers.SUMMERS, self.stream](*arguments)
+
+
+class VerbOnDevice(OnDevice):
+    """What a call of a verb does otherwise on a GPU."""
+
+    def __init__(self, loss, logits, labels, weight, upstream, reduction, normalized, precision):
+        self.native, self.wanted = precision == "native", ()
+        arrays = (logits, labels, weight, upstream)
+        super().__init__(arrays, loss, *arrays, reduction, normalized)
+
+    def build(self):
+        return super().build(*self.prepared.classes)
 
     def as_weights(self, x, name, shape):
         x, given = self.adopt(x, name)
@@ -326,24 +441,7 @@ class OnDevice:
         self.one_block(self.drivers.reciprocal, self.weights, result)
         return result
 
-    def one_block(self, kernel, *arguments):
-        """Run a kernel whose threads add up something together."""
-        kernel[1, toolkit().drivers.SUMMERS, self.stream](*arguments)
-
     # Arrays out.
-
-    def place(self, out, shape, flat):
-        if out is not None:
-            self.check_out(out, shape)
-        storage = BITS if is_bfloat16(self.dtype) else self.dtype
-        array = self.empty(shape, storage) if out is None or self.host else viewed(out)[0]
-        direct = self.dtype.itemsize > 2 or self.direct()
-        buffer = array.reshape(flat) if direct and is_contiguous(array) else self.empty(flat, self.wide_storage())
-        return Result(array, out), buffer
-
-    def wide_storage(self):
-        """Return the dtype in which results are computed that do not go where they belong at once."""
-        return WIDE if self.dtype.itemsize < 4 else self.dtype
 
     def check_out(self, out, shape):
         if self.host:
@@ -351,6 +449,7 @@ class OnDevice:
             return
         if not on_device(out):
             raise ValueError("out is not on the GPU and logits are: copy one to where the other is")
+        self.refuse_elsewhere(out, "out")
         array, dtype = viewed(out)
         same = dtype == self.dtype or (is_bfloat16(dtype) and is_bfloat16(self.dtype))
         if tuple(array.shape) != tuple(shape) or not same:
@@ -376,29 +475,6 @@ class OnDevice:
         target = self.empty(y.size, WIDE)
         self.launch(self.drivers.products, y.size, x, y, target)
         return target
-
-    def finish(self, result, buffer):
-        array = result.array
-        if not overlap(array, buffer) and array.size:
-            self.deliver(buffer.reshape(buffer.size), array)
-        if not self.host:
-            return array if result.given is None else result.given
-        back = array.copy_to_host(stream=self.stream)
-        if self.stream:
-            self.stream.synchronize()
-        back = back.view(self.dtype) if is_bfloat16(self.dtype) else back
-        if result.given is None:
-            return back if back.ndim else back[()]
-        result.given[...] = back
-        return result.given
-
-    def deliver(self, buffer, array):
-        """Copy numbers to where they belong, rounded once."""
-        if is_bfloat16(self.dtype):
-            bits = self.empty(buffer.size, BITS)
-            self.launch(self.drivers.to_bfloat16, bits.size, buffer, bits)
-            buffer = bits
-        self.launch(self.drivers.copy_out, buffer.size, buffer, four_axes(array, array.shape))
 
     def finish_values(self, result, buffer):
         if self.reduction == "none":
@@ -430,27 +506,17 @@ class OnDevice:
         return self.prepared.sparse
 
     def run(self, driver, *outputs):
-        prepared, rows = self.prepared, self.batch_size
+        prepared = self.prepared
         shared = (self.kernel, self.class_weight(), self.factor) if prepared.rows else (self.kernel, self.factor)
-        arrays = (self.wide_logits(), self.labels, self.weights, self.upstream, *outputs)
-        room = ()
-        threads = rows
-        if prepared.rows:
-            threads, room = self.room(rows)
-        self.launch(driver, threads, *shared, *arrays, *room)
+        self.spread(driver, shared, (self.wide_logits(), self.labels, self.weights, self.upstream, *outputs))
 
     def class_weight(self):
         """Return the weights of the classes on the GPU, or ``None``."""
         given = self.prepared.class_weight
         return None if given is None else self.cuda.to_device(given, stream=self.stream)
 
-    def room(self, rows):
-        """Return how many threads work on rows, and what they work in."""
-        drivers = toolkit().drivers
-        most = max(ROOM_BYTES // (8 * drivers.ROOM * self.classes), 1)
-        threads = min(rows, most, drivers.THREADS * drivers.BLOCKS)
-        slots = -(-threads // drivers.THREADS) * drivers.THREADS
-        return threads, (self.empty((drivers.ROOM, self.classes, slots), WIDE),)
+    def quick_masses(self):
+        return False  # such rows are shared by threads, or take the general driver
 
     def rows_driver(self):
         return self.drivers.rows
@@ -492,7 +558,7 @@ class OnDevice:
             lost = self.empty((threads + toolkit().drivers.THREADS, columns), WIDE)
             self.launch(self.drivers.pointwise_in_parameters, threads, self.kernel, self.factor, *arrays, slopes, lost)
         else:
-            threads, room = self.room(self.batch_size)
+            threads, room = self.room(self.batch_size, self.classes)
             if columns:
                 lost = self.empty((threads + toolkit().drivers.THREADS, columns), WIDE)
                 shared = (self.kernel, self.class_weight(), self.factor)

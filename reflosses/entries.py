@@ -11,6 +11,7 @@ import math
 import numpy as np
 from numba.extending import overload
 
+from . import tempered
 from .dispatch import core, pointwise_parameters, slope_in_label
 from .dispatch import pointwise as pointwise_kernel
 from .geometry import (
@@ -33,8 +34,8 @@ from .geometry import (
     slopes_of_changes,
     terms,
 )
-from .lanes import fill
-from .rows import label, margin, per_class, total
+from .rows import centered_row, fill, label, margin, per_class, softmax_row, total
+from .rows import gradient_row as softmax_gradient_row
 from .special import inline, mass_times, two_sum
 
 
@@ -52,6 +53,8 @@ def row_scale(factor, weights, upstream, i):
 @inline
 def logit_and_label(logits, labels, i):
     """Return element i as two float64; a nan label makes the logit nan, which every kernel passes on."""
+    if labels is None:
+        return np.float64(logits[i]), 0.0
     y = np.float64(labels[i])
     return np.float64(logits[i]) + (y - y), y
 
@@ -258,3 +261,67 @@ def row_in_class_weights(i, loss, factor, logits, labels, weights, upstream, gra
     for k in range(n):
         value, _, _ = terms(loss, u[k], q[k], c[k], changed_label(loss, labels, i, positive, k, n), n)
         gradient[i, k] = mass_times(scale, value if m >= 0 else math.nan)
+
+
+# ---- transfer functions of one row --------------------------------------------------------
+
+
+@inline
+def copy(x, y):
+    """Set x to y."""
+    for k in range(x.size):
+        x[k] = y[k]
+
+
+@inline
+def softmax_of_row(i, loss, logits, vectors, values, logarithms, product, log_product, pullback, room):
+    """Softmax of a row, its logarithm, and products of their Jacobians with the row's vector."""
+    u, q, c, centered, f1, _ = room
+    m = softmax_row(loss, logits[i], u, q, c)
+    if m < 0:
+        fill(u, math.nan)
+        fill(q, math.nan)
+        fill(c, math.nan)
+    if values is not None:
+        copy(values[i], q)
+    if logarithms is not None:
+        copy(logarithms[i], u)
+    if product is not None or log_product is not None:
+        centered_row(max(m, 0), q, c, vectors[i], centered)
+    if product is not None:
+        for k in range(logits.shape[1]):
+            product[i, k] = q[k] * centered[k]
+    if log_product is not None:
+        copy(log_product[i], centered)
+    if pullback is not None:
+        copy(f1, vectors[i])  # which is changed on the way
+        softmax_gradient_row(loss, max(m, 0), u, q, c, f1, 1.0, pullback[i])
+
+
+@inline
+def tempered_softmax_of_row(i, loss, logits, vectors, values, normalizations, products, slopes, room):
+    """Tempered softmax of a row, its normaliser, the product of its symmetric Jacobian, and its derivative in t."""
+    u, q, c, p, f1, f2 = room
+    m = tempered.open_row(loss, loss.t, logits[i], u, q, c, f1, f2)
+    if m < 0:
+        fill(u, math.nan)
+        fill(q, math.nan)
+    if values is not None:
+        copy(values[i], q)
+    if normalizations is not None:
+        shift = tempered.shift(loss.t, u[max(m, 0)], c[max(m, 0)])
+        normalizations[i] = np.float64(logits[i, max(m, 0)]) + shift
+    if products is not None or slopes is not None:
+        for k in range(logits.shape[1]):
+            p[k] = tempered.power(loss, u[k], c[k], loss.t, 0.0)
+            if slopes is not None:
+                f1[k] = tempered.stretch(loss.t, u[k], c[k])
+        tempered.close_terms(loss, loss.t, max(m, 0), u, q, c, None, None)
+    if products is not None:
+        centered_row(max(m, 0), q, c, vectors[i], u)
+        for k in range(logits.shape[1]):
+            products[i, k] = p[k] * u[k]
+    if slopes is not None:
+        centered_row(max(m, 0), q, c, f1, u)
+        for k in range(logits.shape[1]):
+            slopes[i, k] = p[k] * u[k]

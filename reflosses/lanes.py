@@ -25,6 +25,7 @@ from numba.extending import overload
 from . import rough, special
 from .dispatch import core
 from .dispatch import tempered as tempered_kernel
+from .rows import fill
 from .special import fast_two_sum, fma, inline, two_sum
 from .tempered import GOOD, SWEEPS, newton_step, rough_share
 
@@ -60,13 +61,6 @@ def lanes_of(n):
 def four_rows():
     """Return four arrays of one number a lane."""
     return np.empty(WIDTH), np.empty(WIDTH), np.empty(WIDTH), np.empty(WIDTH)
-
-
-@inline
-def fill(x, value):
-    """Set every entry of x."""
-    for k in range(x.size):
-        x[k] = value
 
 
 @inline

@@ -253,7 +253,7 @@ def _with_parameters(field, numbers):
 
 
 def _is_many(x):
-    return hasattr(x, "__len__")
+    return hasattr(x, "__len__") and getattr(x, "ndim", 1) > 0
 
 
 class _Point:

@@ -73,6 +73,13 @@ def _(labels, row, k):
 
 
 @inline
+def fill(x, value):
+    """Set every entry of x."""
+    for k in range(x.size):
+        x[k] = value
+
+
+@inline
 def per_class(class_weight, k):
     """Return the weight of class k, 1 if the classes have none."""
     if class_weight is None:
@@ -149,10 +156,10 @@ def argmax(z):
     for k in range(n):
         here = _order(z[k])
         best = here if here > best else best
-    first = n
     for k in range(n):
-        first = k if _order(z[k]) == best and k < first else first
-    return first
+        if _order(z[k]) == best:
+            return k
+    return n
 
 
 @inline

@@ -41,7 +41,10 @@ def spelled_value(value):
         return spelled(value)
     if value is None:
         return "none"
-    return f"({', '.join(map(spelled_value, value))})" if hasattr(value, "__len__") else f"{value:.15g}"
+    if hasattr(value, "__len__"):
+        return f"({', '.join(map(spelled_value, value))})"
+    short = f"{value:.15g}"
+    return short if float(short) == value or value != value else repr(float(value))
 
 
 def find(name, losses=LOSSES):

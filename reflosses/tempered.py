@@ -201,9 +201,11 @@ def bend_of_row(loss, t, log_p, low, escort, slopes, bend):
 
 @inline
 def close_terms(loss, t, m, u, q, c, f1, f2):
-    """Turn log p into the escort probabilities q = π and c = 1 - π, and F'' into F'' - B r."""
-    slopes, lost = total_parts(loss, f1)
-    slopes += lost
+    """Turn log p into the escort probabilities q = π and c = 1 - π, and F'' into F'' - B r where there is one."""
+    slopes = 0.0
+    if f1 is not None:
+        slopes, lost = total_parts(loss, f1)
+        slopes += lost
     for k in range(u.size):
         q[k] = power(loss, u[k], c[k], t, 0.0)
     everything, everything_low = total_parts(loss, q)
@@ -211,7 +213,8 @@ def close_terms(loss, t, m, u, q, c, f1, f2):
     high, low = total_parts(loss, q)
     for k in range(u.size):
         q[k] = share_of_power(loss, u[k], c[k], t, everything, everything_low)
-        f2[k] = bend_of_row(loss, t, u[k], c[k], q[k], slopes, f2[k])
+        if f2 is not None:
+            f2[k] = bend_of_row(loss, t, u[k], c[k], q[k], slopes, f2[k])
         c[k] = (high + low) / everything if k == m else 1.0 - q[k]
 
 

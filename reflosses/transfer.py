@@ -3,23 +3,110 @@
 ``softmax`` and ``log_softmax`` work along the last axis, ``sigmoid`` and ``log_sigmoid`` on each
 element.  All keep the dtype of the logits, as the verbs do, and treat -inf as a masked class.
 
+All of them, and their derivatives, compute where their arrays are: those of a GPU stay there, and
+so do the results, in the order of the caller's stream.  With ``device="cuda"`` NumPy arrays go
+there and back.
+
 The tempered functions take a temperature t after their argument; at t = 1 they are the logarithm,
 the exponential, log-sum-exp, softmax and sigmoid, and no neighbourhood of 1 is treated apart.
 """
 
 import math
+from functools import cache
 from typing import NamedTuple
 
-import numpy as np
-
 from . import cpu, threads
-from .arrays import as_logits, as_real, finish, place
+from .arrays import WIDE, as_logits, as_real, finish, place, scalar, where
 from .dispatch import Single
 from .divergence import expm1_over, integral_of_moment
 from .domain import NONNEGATIVE, POSITIVE, REAL, predictions
 from .special import expit, inline, log_expit, log_parts, log_tempered, mass_times, power, two_sum
 from .stamp import stamp
 from .tempered import pair, stretch
+
+__all__ = [
+    "exp_t",
+    "log_sigmoid",
+    "log_softmax",
+    "log_t",
+    "sigmoid",
+    "softmax",
+    "tempered_normalization",
+    "tempered_sigmoid",
+    "tempered_softmax",
+]
+
+
+class _Call:
+    """The checked arguments of one call; ``device`` has the other half of one for arrays on a GPU."""
+
+    as_logits = staticmethod(as_logits)
+    as_real = staticmethod(as_real)
+    finish = staticmethod(finish)
+
+    def __init__(self, logits, vectors, rows):
+        self.drivers = self.build()
+        z, self.dtype = self.as_logits(logits, rows)
+        self.shape = tuple(z.shape)
+        batch = self.shape[:-1] if rows else self.shape
+        self.flat = (math.prod(batch), *self.shape[len(batch) :])
+        self.logits, self.vectors = z.reshape(self.flat), None
+        if vectors is not None:
+            vectors = self.as_real(vectors, "vector")
+            if tuple(vectors.shape) != self.shape:
+                raise ValueError(f"vector of shape {tuple(vectors.shape)} does not fit logits of shape {self.shape}")
+            self.vectors = vectors.reshape(self.flat)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        """Leave the GPU, where there is one."""
+
+    def build(self):
+        """Return the drivers."""
+        return cpu.build(stamp())
+
+    def wide_logits(self):
+        """Return the logits as the drivers take them."""
+        return self.logits
+
+    def place(self, out, shape, flat):
+        """Return (result, buffer): what the caller gets and what the driver fills."""
+        return place(out, shape, flat, self.dtype)
+
+    def spread(self, driver, shared, arrays):
+        """Run a driver over all rows."""
+        threads.run(driver, shared, arrays, self.logits.size)
+
+    def precision(self, definition, cancels):
+        """Return a definition marked for short functions if narrow logits and uncancelled terms allow it."""
+        return definition if cancels or self.dtype == WIDE else Single(definition)
+
+    def fill(self, driver, shared, given, output, outputs, axes=None):
+        """Return one of a driver's outputs, of as many of the logits' axes."""
+        shape = self.shape if axes in (None, len(self.flat)) else self.shape[:-1]
+        result, buffer = self.place(None, shape, self.flat[:axes])
+        filled = [buffer if k == output else None for k in range(outputs)]
+        self.spread(driver, shared, (self.wide_logits(), *given, *filled))
+        return self.finish(result, buffer)
+
+
+@cache
+def _call_on_device():
+    from .device import OnDevice
+
+    class CallOnDevice(OnDevice, _Call):
+        """The checked arguments of one call, on a GPU."""
+
+    return CallOnDevice
+
+
+def _begin(logits, vectors, rows, device):
+    """Return a call, on the CPU or where its arrays are."""
+    if where(device, logits, vectors) == "cpu":
+        return _Call(logits, vectors, rows)
+    return _call_on_device()((logits, vectors), logits, vectors, rows)
 
 
 class Sigmoid(NamedTuple):
@@ -59,34 +146,28 @@ class Elementwise:
     def __init__(self, definition, short=True):
         self.definition, self.short, self.__doc__ = definition, short, type(definition).__doc__
 
-    def __call__(self, logits):
+    def __call__(self, logits, *, device=None):
         """Return the function of every logit."""
-        return self._run(logits, None, 0)
+        return self._run(logits, None, 0, device)
 
-    def derivative(self, logits):
+    def derivative(self, logits, *, device=None):
         """Return the derivative at every logit."""
-        return self._run(logits, None, 1)
+        return self._run(logits, None, 1, device)
 
-    def second_derivative(self, logits):
+    def second_derivative(self, logits, *, device=None):
         """Return the second derivative at every logit."""
-        return self._run(logits, None, 2)
+        return self._run(logits, None, 2, device)
 
-    def vjp(self, logits, cotangent):
+    def vjp(self, logits, cotangent, *, device=None):
         """Return the derivative times ``cotangent``, of the logits' shape."""
-        return self._run(logits, cotangent, 1)
+        return self._run(logits, cotangent, 1, device)
 
     jvp = vjp  # the Jacobian is diagonal
 
-    def _run(self, logits, vector, order):
-        z, dtype = as_logits(logits, rows=False)
-        vector = None if vector is None else _matching(vector, z).reshape(-1)
-        result, buffer = place(None, z.shape, (z.size,), dtype)
-        definition = _precision(self.definition, z, order == 2 or not self.short)
-        outputs = [buffer if k == order else None for k in range(3)]
-        flat = z.reshape(-1)
-        arrays = (flat, np.zeros_like(flat), None, vector, *outputs)
-        threads.run(cpu.build(stamp()).pointwise, (definition, 1.0), arrays, z.size)
-        return finish(result, buffer)
+    def _run(self, logits, vector, order, device):
+        with _begin(logits, vector, False, device) as call:
+            definition = call.precision(self.definition, order == 2 or not self.short)
+            return call.fill(call.drivers.pointwise, (definition, 1.0), (None, None, call.vectors), order, 3)
 
 
 class RowTransfer:
@@ -103,39 +184,21 @@ class RowTransfer:
     def __init__(self, doc, outputs):
         self.__doc__, self._outputs = doc, outputs
 
-    def __call__(self, logits):
+    def __call__(self, logits, *, device=None):
         """Return the function of every row."""
-        return self._run(logits, None, self._outputs[0])
+        return self._run(logits, None, self._outputs[0], device)
 
-    def jvp(self, logits, tangent):
+    def jvp(self, logits, tangent, *, device=None):
         """Return every row's Jacobian times ``tangent``, of the logits' shape."""
-        return self._run(logits, tangent, self._outputs[1])
+        return self._run(logits, tangent, self._outputs[1], device)
 
-    def vjp(self, logits, cotangent):
+    def vjp(self, logits, cotangent, *, device=None):
         """Return ``cotangent``, of the logits' shape, times every row's Jacobian."""
-        return self._run(logits, cotangent, self._outputs[2])
+        return self._run(logits, cotangent, self._outputs[2], device)
 
-    def _run(self, logits, vectors, output):
-        z, dtype = as_logits(logits, rows=True)
-        flat = z.reshape(-1, z.shape[-1])
-        vectors = None if vectors is None else _matching(vectors, z).reshape(flat.shape)
-        result, buffer = place(None, z.shape, flat.shape, dtype)
-        outputs = [buffer if k == output else None for k in range(5)]
-        precision = _precision(Sigmoid(), z, output > 1)
-        threads.run(cpu.build(stamp()).softmax, (precision,), (flat, vectors, *outputs), z.size)
-        return finish(result, buffer)
-
-
-def _precision(definition, z, cancels):
-    """Return a definition marked for short functions if narrow logits and uncancelled terms allow it."""
-    return definition if cancels or z.dtype == np.float64 else Single(definition)
-
-
-def _matching(vector, z):
-    vector = as_real(vector, "vector")
-    if vector.shape != z.shape:
-        raise ValueError(f"vector of shape {vector.shape} does not fit logits of shape {z.shape}")
-    return vector
+    def _run(self, logits, vectors, output, device):
+        with _begin(logits, vectors, True, device) as call:
+            return call.fill(call.drivers.softmax, (call.precision(Sigmoid(), output > 1),), (call.vectors,), output, 5)
 
 
 sigmoid = Elementwise(Sigmoid())
@@ -256,25 +319,25 @@ class TemperedElementwise:
     def _at(self, definition, t):
         return Elementwise(definition(_temperature(t, self._domain)), short=False)
 
-    def __call__(self, x, t):
+    def __call__(self, x, t, *, device=None):
         """Return the function of every number."""
-        return self._at(self._definition, t)(x)
+        return self._at(self._definition, t)(x, device=device)
 
-    def derivative(self, x, t):
+    def derivative(self, x, t, *, device=None):
         """Return the derivative at every number."""
-        return self._at(self._definition, t).derivative(x)
+        return self._at(self._definition, t).derivative(x, device=device)
 
-    def second_derivative(self, x, t):
+    def second_derivative(self, x, t, *, device=None):
         """Return the second derivative at every number."""
-        return self._at(self._definition, t).second_derivative(x)
+        return self._at(self._definition, t).second_derivative(x, device=device)
 
-    def derivative_in_temperature(self, x, t):
+    def derivative_in_temperature(self, x, t, *, device=None):
         """Return the derivative in t at every number."""
-        return self._at(self._in_temperature, t)(x)
+        return self._at(self._in_temperature, t)(x, device=device)
 
-    def vjp(self, x, t, cotangent):
+    def vjp(self, x, t, cotangent, *, device=None):
         """Return the derivative times ``cotangent``, of the shape of x."""
-        return self._at(self._definition, t).vjp(x, cotangent)
+        return self._at(self._definition, t).vjp(x, cotangent, device=device)
 
     jvp = vjp  # the Jacobian is diagonal
 
@@ -296,38 +359,32 @@ class TemperedSoftmax:
     array([0.83071891, 0.16928109, 0.        ])
     """
 
-    def __call__(self, logits, t):
+    def __call__(self, logits, t, *, device=None):
         """Return the probabilities of every row."""
-        return self._run(logits, t, None, 0)
+        return self._run(logits, t, None, 0, device)
 
-    def vjp(self, logits, t, cotangent):
+    def vjp(self, logits, t, cotangent, *, device=None):
         """Return ``cotangent``, of the logits' shape, times every row's Jacobian."""
-        return self._run(logits, t, cotangent, 2)
+        return self._run(logits, t, cotangent, 2, device)
 
     jvp = vjp  # the Jacobian is symmetric
 
-    def derivative_in_temperature(self, logits, t):
+    def derivative_in_temperature(self, logits, t, *, device=None):
         """Return ∂p/∂t of every row."""
-        return self._run(logits, t, None, 3)
+        return self._run(logits, t, None, 3, device)
 
-    def normalization(self, logits, t):
+    def normalization(self, logits, t, *, device=None):
         """Return the λ of every row."""
-        return self._run(logits, t, None, 1)
+        return self._run(logits, t, None, 1, device)
 
-    def _run(self, logits, t, vectors, output):
-        z, dtype = as_logits(logits, rows=True)
-        flat = z.reshape(-1, z.shape[-1])
-        vectors = None if vectors is None else _matching(vectors, z).reshape(flat.shape)
-        shape = (z.shape[:-1], flat.shape[:1]) if output == 1 else (z.shape, flat.shape)
-        result, buffer = place(None, *shape, dtype)
-        outputs = [buffer if k == output else None for k in range(4)]
-        definition = _Tempered(_temperature(t, POSITIVE))
-        threads.run(cpu.build(stamp()).tempered_softmax, (definition,), (flat, vectors, *outputs), z.size)
-        return finish(result, buffer)
+    def _run(self, logits, t, vectors, output, device):
+        definition, axes = _Tempered(_temperature(t, POSITIVE)), 1 if output == 1 else 2
+        with _begin(logits, vectors, True, device) as call:
+            return call.fill(call.drivers.tempered_softmax, (definition,), (call.vectors,), output, 4, axes)
 
 
 def _temperature(t, domain):
-    t = float(t)
+    t = scalar(t)
     if t not in domain:
         raise ValueError(f"t must lie in {domain}, got {t!r}")
     return t
@@ -339,7 +396,7 @@ tempered_sigmoid = TemperedElementwise(TemperedSigmoid, TemperedSigmoidInTempera
 tempered_softmax = TemperedSoftmax()
 
 
-def tempered_normalization(logits, t):
+def tempered_normalization(logits, t, *, device=None):
     """Return the λ with Σ_i exp_t(z_i - λ) = 1 of every row: log-sum-exp at t = 1.
 
     Parameters
@@ -348,11 +405,13 @@ def tempered_normalization(logits, t):
         Shape (..., C).
     t : float
         Temperature above 0.
+    device : {None, "cpu", "cuda"}
+        Where to compute; left out, it is where the logits are.
 
     Returns
     -------
     ndarray
-        Shape (...), in the dtype of the logits.
+        Shape (...), in the dtype of the logits; on a GPU where these were on one.
 
     Raises
     ------
@@ -364,7 +423,7 @@ def tempered_normalization(logits, t):
     >>> tempered_normalization([0.0, 0.0], 1.0)
     np.float64(0.6931471805599453)
     """
-    return tempered_softmax.normalization(logits, t)
+    return tempered_softmax.normalization(logits, t, device=device)
 
 
 def predicted(loss, logits):

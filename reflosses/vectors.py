@@ -9,6 +9,7 @@ Each function stands here twice: as instructions, and as plain Python of the sam
 where Numba's compiler is switched off.
 """
 
+import numpy as np
 from llvmlite import ir
 from numba import config, types
 from numba.core import cgutils
@@ -239,29 +240,71 @@ def row_sums(typing_context, x, sums, errors):
     return types.void(x, sums, errors), emit
 
 
+def _widened(builder, entries):
+    """Return a vector in float64."""
+    wide = ir.VectorType(ir.DoubleType(), LANES)
+    return entries if entries.type == wide else builder.fpext(entries, wide)
+
+
+def _by_rows(formula):
+    """Return an intrinsic that sets out[r, k] to formula(builder, x[r, k]'s and a[r]'s vectors, in order).
+
+    Its arguments are arrays, rows of which have their last few entries worked on under a mask.
+    """
+
+    def emit(context, builder, signature, arguments):
+        arrays = [(kind.ndim, *_array(context, builder, kind, x)) for kind, x in zip(signature.args, arguments)]
+        *given, (_, target, (rows, columns)) = arrays
+        out = ir.VectorType(target.type.pointee, LANES)
+        with cgutils.for_range(builder, rows) as loop:
+            start = builder.mul(loop.index, columns)
+            shared = {}
+            for i, (ndim, data, _) in enumerate(given):
+                if ndim == 1:
+                    entry = builder.load(builder.gep(data, [loop.index]))
+                    shared[i] = _spread(builder, entry, ir.VectorType(ir.DoubleType(), LANES))
+
+            def work(column, mask, start=start, shared=shared):
+                here = builder.add(start, column)
+                vectors = []
+                for i, (ndim, data, _) in enumerate(given):
+                    if ndim == 2:
+                        kind = ir.VectorType(data.type.pointee, LANES)
+                        entries = _widened(builder, _load(builder, kind, builder.gep(data, [here]), mask))
+                    vectors.append(shared[i] if ndim == 1 else entries)
+                entries = formula(builder, *vectors)
+                entries = entries if out.element == ir.DoubleType() else builder.fptrunc(entries, out)
+                _store(builder, entries, builder.gep(target, [here]), mask)
+
+            _for_groups(builder, columns, work)
+        return context.get_dummy_value()
+
+    return emit
+
+
+def _distances(builder, t, largest, z):
+    nothing = ir.Constant(t.type, None)
+    paid = builder.fmul(t, builder.fsub(largest, z))
+    return builder.select(builder.fcmp_unordered("==", t, nothing), nothing, paid)
+
+
 @intrinsic
 def scale_rows(typing_context, x, factors, z):
     """Set z[r, k] to x[r, k] · factors[r], in the type of z."""
+    return types.void(x, factors, z), _by_rows(lambda builder, x, a: builder.fmul(x, a))
 
-    def emit(context, builder, signature, arguments):
-        source, _ = _array(context, builder, signature.args[0], arguments[0])
-        factors, _ = _array(context, builder, signature.args[1], arguments[1])
-        target, (rows, columns) = _array(context, builder, signature.args[2], arguments[2])
-        vector, wide = ir.VectorType(target.type.pointee, LANES), ir.VectorType(ir.DoubleType(), LANES)
-        with cgutils.for_range(builder, rows) as loop:
-            factor = _spread(builder, builder.load(builder.gep(factors, [loop.index])), wide)
-            start = builder.mul(loop.index, columns)
 
-            def scale(column, mask, factor=factor, start=start):
-                here = builder.add(start, column)
-                entries = builder.fmul(_load(builder, wide, builder.gep(source, [here]), mask), factor)
-                entries = entries if vector.element == wide.element else builder.fptrunc(entries, vector)
-                _store(builder, entries, builder.gep(target, [here]), mask)
+@intrinsic
+def subtract_rows(typing_context, x, factors, y, scales, z):
+    """Set z[r, k] to (x[r, k] · factors[r] - y[r, k]) · scales[r], in the type of z."""
+    formula = _by_rows(lambda builder, x, a, y, b: builder.fmul(builder.fsub(builder.fmul(x, a), y), b))
+    return types.void(x, factors, y, scales, z), formula
 
-            _for_groups(builder, columns, scale)
-        return context.get_dummy_value()
 
-    return types.void(x, factors, z), emit
+@intrinsic
+def distance_rows(typing_context, t, largest, z, paid):
+    """Set paid[r, k] to t[r, k] · (largest[r] - z[r, k]), 0 where t is 0."""
+    return types.void(t, largest, z, paid), _by_rows(_distances)
 
 
 def by_layout(strided):
@@ -303,6 +346,12 @@ if config.DISABLE_JIT:
 
     def scale_rows(x, factors, z):
         z[:] = x * factors[: len(x), None]
+
+    def subtract_rows(x, factors, y, scales, z):
+        z[:] = (x * factors[: len(x), None] - y) * scales[: len(x), None]
+
+    def distance_rows(t, largest, z, paid):
+        paid[:] = np.where(t == 0, 0.0, t * (largest[: len(t), None] - z.astype(np.float64)))
 
 
 sum_parts = by_layout(added_in_order)(lane_sums)

@@ -18,8 +18,21 @@ def pytest_addoption(parser):
     parser.addoption("--device", choices=("cuda", "simulator"), help=help)
 
 
+class There:
+    """A transfer function, and its derivatives, with a device."""
+
+    def __init__(self, function, device):
+        self.function, self.device = function, device
+
+    def __call__(self, *arguments):
+        return self.function(*arguments, device=self.device)
+
+    def __getattr__(self, name):
+        return partial(getattr(self.function, name), device=self.device)
+
+
 def pytest_configure(config):
-    """Give every verb the device that was asked for, before any test imports one."""
+    """Give every verb and transfer function the device that was asked for, before any test imports one."""
     device = config.getoption("device")
     if device == "simulator":
         os.environ["NUMBA_ENABLE_CUDASIM"] = os.environ["NUMBA_DISABLE_JIT"] = "1"
@@ -28,6 +41,8 @@ def pytest_configure(config):
 
         for verb in reflosses.api.__all__:
             setattr(reflosses, verb, partial(getattr(reflosses, verb), device="cuda"))
+        for name in reflosses.transfer.__all__:
+            setattr(reflosses, name, There(getattr(reflosses, name), "cuda"))
     if device == "simulator":
         import simulator
 
@@ -47,11 +62,11 @@ def pytest_collection_modifyitems(items):
                 break
 
 
-ON_DEVICE = {"test_device.py", "test_edges.py"}
+ON_DEVICE = {"test_device.py", "test_edges.py", "test_transfer.py", "test_tempered.py"}
 
 
 def pytest_ignore_collect(collection_path, config):
-    """With a device run its tests and those of the edges, and without one everything but its tests."""
+    """With a device run its tests, and those of the edges and transfer functions; without one all but its tests."""
     if collection_path.suffix != ".py":
         return None
     wanted = (

@@ -16,6 +16,7 @@ from reflosses import cuda as drivers
 from reflosses import device, ptx
 
 CAPABILITY = 8, 0
+GPU_BITS = 48  # an address says from here on which GPU it lies
 
 
 class Memory:
@@ -34,6 +35,19 @@ class Memory:
         return Memory((self.size if stop is None else stop) - start, self.address + start)
 
 
+class Current:
+    """What makes a GPU the current one."""
+
+    def __init__(self, gpu, number):
+        self.gpu, self.number = gpu, number
+
+    def __enter__(self):
+        self.gpu.entered.append(self.number)
+
+    def __exit__(self, *error):
+        assert self.gpu.entered.pop() == self.number
+
+
 class PaperGPU:
     """What ``device`` needs of ``numba.cuda`` and of the drivers; ``compiled`` are the kernels it was asked to run."""
 
@@ -48,10 +62,13 @@ class PaperGPU:
         monkeypatch.setattr(dispatcher._Kernel, "bind", lambda kernel: None)
         monkeypatch.setattr(codegen.CUDACodeLibrary, "_ensure_cc", lambda library, given: given or CAPABILITY)
         self.compiled, self.free, self.array = set(), 4096, devicearray.DeviceNDArray
+        self.entered, self.ran = [0], set()  # the current GPU is the last; GPUs on which kernels ran
+        monkeypatch.setattr(device, "gpu_at", lambda address: address >> GPU_BITS)
         monkeypatch.setattr(devices._runtime, "ensure_context", nullcontext)
         monkeypatch.setattr(devices._runtime, "get_or_create_context", lambda number: SimpleNamespace())
         monkeypatch.setattr(self.array, "copy_to_host", self.nothing_found)
         self.cuda = SimpleNamespace(
+            gpus=[Current(self, number) for number in range(2)],
             device_array=self.device_array,
             to_device=lambda x, stream=0: self.device_array(x.shape, x.dtype, stream),
             from_cuda_array_interface=self.view,
@@ -66,7 +83,9 @@ class PaperGPU:
         size = math.prod(shape) * dtype.itemsize
         self.free += size + 4096
         strides = device.contiguous_strides(shape, dtype.itemsize)
-        return self.array(shape, strides, dtype, stream=stream, gpu_data=Memory(size, self.free))
+        return self.array(
+            shape, strides, dtype, stream=stream, gpu_data=Memory(size, self.free | self.entered[-1] << GPU_BITS)
+        )
 
     def view(self, interface, owner, sync):
         """Return somebody's array as one of Numba's."""
@@ -97,6 +116,7 @@ class Kernel:
         assert blocks >= 1 and math.prod(threads if isinstance(threads, tuple) else (threads,)) <= 1024
 
         def call(*arguments):
+            self.gpu.ran.add(self.gpu.entered[-1])
             signature = tuple(map(numba.typeof, arguments))
             if (self.name, signature) not in self.gpu.compiled:
                 self.gpu.compiled.add((self.name, signature))

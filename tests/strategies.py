@@ -6,23 +6,16 @@ from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
-from hypothesis import strategies as st
 
 import reflosses
-from reflosses.audit.points import GAPS
-from reflosses.domain import REAL, Targets, is_loss, parameters, predictions
+from reflosses.domain import REAL, Targets, parameters, predictions
 from reflosses.losses import LOSSES
+from reflosses.testing.strategies import classes_of, within
 from reflosses.transfer import predicted
 
 DTYPES = np.float64, np.float32, np.float16, ml_dtypes.bfloat16
 ALL = [loss(*setting) for loss in LOSSES for setting in loss.settings]  # every loss at every setting
 USUAL = [loss() for loss in LOSSES]  # every loss at its defaults
-
-
-def within(loss_class, name):
-    """Return the classes of the losses that a field of a loss class holds in its settings."""
-    fields = [loss_class(*setting)._asdict()[name] for setting in loss_class.settings]
-    return list(dict.fromkeys(type(field) for field in fields))
 
 
 def corners(loss_class):
@@ -52,17 +45,6 @@ class Case(NamedTuple):
 
 # float16 and bfloat16 run float32's code
 CASES = [Case(loss, dtype) for dtype in DTYPES for loss in (ALL if np.dtype(dtype).itemsize > 2 else USUAL)]
-
-
-def classes_of(loss, default=3):
-    """Return how many classes a loss fixes by a field with one number for each, or the default."""
-    domains = {parameter.name: parameter for parameter in parameters(type(loss))}
-    for name, field in zip(loss._fields, loss, strict=True):
-        if is_loss(field):
-            return classes_of(field, default)
-        if domains[name].per_class and field is not None:
-            return len(field)
-    return default
 
 
 def flat(loss):
@@ -186,42 +168,7 @@ def _line(x):
     return f'array({x.tolist()}, "{x.dtype.name}")'
 
 
-# What Hypothesis draws ------------------------------------------------------------------------
-
-
-def numbers_in(interval, high=8.0):
-    """Draw from an interval, its ends and what lies next to them included; ``high`` stands for ∞."""
-    top = min(interval.high, high)
-    ends = [interval.low, top, interval.low + 1e-300, np.nextafter(top, -np.inf), 1.0, 1e-8]
-    return st.sampled_from([x for x in ends if x in interval]) | st.floats(interval.low, top).filter(
-        lambda x: x in interval
-    )
-
-
-def losses(loss_class, classes=3):
-    """Draw a loss of a class with parameters from all of their domains."""
-    domains = {parameter.name: parameter for parameter in parameters(loss_class)}
-    fields = []
-    for name in loss_class._fields:
-        if name not in domains:
-            fields.append(st.one_of([losses(inner, classes) for inner in within(loss_class, name)]))
-            continue
-        _, interval, optional, per_class = domains[name]
-        field = numbers_in(interval)
-        field = st.lists(field, min_size=classes, max_size=classes).map(tuple) if per_class else field
-        fields.append(st.none() | field if optional else field)
-    return st.tuples(*fields).map(lambda drawn: loss_class(*drawn))
-
-
-def logits_of(dtype):
-    """Draw one finite logit of a dtype: ordinary, at a gap that saturates, or anything at all.
-
-    Two of them differ by a finite float64: a larger difference counts as infinite, as documented.
-    """
-    bound = min(float(ml_dtypes.finfo(dtype).max), float(np.finfo(np.float64).max) / 2)
-    hard = [0.0, *GAPS, *(-gap for gap in GAPS), float(ml_dtypes.finfo(dtype).smallest_subnormal)]
-    drawn = st.floats(-30, 30) | st.sampled_from(hard) | st.floats(-bound, bound)
-    return drawn.map(lambda z: float(np.clip(z, -bound, bound).astype(dtype)))
+# Predictions ----------------------------------------------------------------------------------
 
 
 def holes(loss):
@@ -232,35 +179,3 @@ def holes(loss):
 def takes_logits(loss):
     """Whether a loss is one of logits, not of probabilities."""
     return predictions(loss) == REAL
-
-
-@st.composite
-def inputs(draw, loss, dtype, classes=3):
-    """Draw predictions and labels, one row or one of them, as arrays with a leading axis of 1."""
-    logits, labels = draw(inputs_of_logits(loss, dtype, classes))
-    if takes_logits(loss):
-        return logits, labels
-    p = predicted(loss, logits)
-    if predictions(loss).high > 1:
-        factor = draw(st.sampled_from([1.0, 3.0, 1e4, float(ml_dtypes.finfo(dtype).max)]) | st.floats(1e-3, 1e3))
-        p = (p.astype(np.float64) * factor).astype(dtype)
-        return p, labels
-    ends = st.sampled_from([0.0, 1.0, 0.5, 1e-7, 1 - 1e-7]) | st.floats(0, 1)
-    chosen = draw(st.lists(st.none() | ends, min_size=p.size, max_size=p.size))
-    return np.where([x is None for x in chosen], p.ravel(), np.array(chosen, float)).reshape(p.shape).astype(
-        dtype
-    ), labels
-
-
-@st.composite
-def inputs_of_logits(draw, loss, dtype, classes):
-    """Draw logits and labels in the same way."""
-    if not loss.targets.rows:
-        label = st.sampled_from([0.0, 1.0])
-        label = label | st.floats(0, 1) if loss.targets is Targets.PROBABILITY else label
-        return np.array([draw(logits_of(dtype))], dtype), np.array([draw(label)]).astype(dtype)
-    logits = np.array([draw(st.lists(logits_of(dtype), min_size=classes, max_size=classes))], dtype)
-    if draw(st.booleans()):
-        return logits, np.array([draw(st.integers(0, classes - 1))])
-    masses = np.array([draw(st.lists(st.floats(0, 1), min_size=classes, max_size=classes).filter(any))])
-    return logits, (masses / masses.sum()).astype(dtype)

@@ -8,13 +8,14 @@ import pytest
 from accuracy import PAGE, allowed, groups_of, measure, read_worst_cases, too_far, verbs_of
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import CASES, DTYPES, inputs, losses, paste
+from strategies import CASES, DTYPES, paste
 
 import reflosses
 from reflosses import Targets, textbook
 from reflosses.domain import NONNEGATIVE, UNIT
 from reflosses.losses import LOSSES
 from reflosses.special import mass_times
+from reflosses.testing.strategies import inputs, losses
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

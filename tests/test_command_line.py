@@ -3,12 +3,13 @@
 import json
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
 
 from reflosses.__main__ import main
-from reflosses.audit.judge import GRADES
+from reflosses.audit.grades import GRADES
 from reflosses.losses import LOSSES
 from reflosses.spelling import find, parse, snake, spelled
 
@@ -27,8 +28,8 @@ def right(z, y):
 def swapped(z, y):
     return right(-z, 1 - y)[0]
 
-def mean(z, y):
-    return np.mean(z)
+def nothing(z, y):
+    pass
 
 def raises(z, y):
     raise RuntimeError("no\\nluck")
@@ -99,11 +100,14 @@ def test_eval_takes_every_kind_of_labels(loss, logits, labels, shown):
         (("eval", "sigmoid_focal", "--logits", "1,2", "--labels", "0,1,1"), "labels"),
         (("eval", "cross_entropy", "--logits", "nan,2", "--labels", "1"), "no certified answer"),
         (("audit", "strangers:right"), "--as LOSS"),
+        (("audit", "strangers:right", "--as", "sigmoid_focal", "--framework", "fortran"), "choose from numpy, torch"),
+        (("audit", "strangers:right", "--as", "sigmoid_focal", "--timeout", "0"), "0.0 is not in the range x>0"),
+        (("audit", "strangers:right", "--as", "sigmoid_focal", "--html", "none/a.html"), "cannot write none/a.html"),
         (("audit", "strangers:right", "--as", "focal"), "choose from"),
         (("audit", "strangers", "--as", "sigmoid_focal"), "module:callable"),
         (("audit", "nobody:f", "--as", "sigmoid_focal"), "cannot import 'nobody'"),
-        (("audit", "strangers:nothing", "--as", "sigmoid_focal"), "has no 'nothing'"),
-        (("audit", "strangers:mean", "--as", "sigmoid_focal"), "one value for every row"),
+        (("audit", "strangers:nobody", "--as", "sigmoid_focal"), "has no 'nobody'"),
+        (("audit", "strangers:nothing", "--as", "sigmoid_focal"), "returns NoneType"),
         (("audit", "strangers:raises", "--as", "sigmoid_focal"), "RuntimeError: no luck"),
         (("audit", "strangers:right", "--as", "sigmoid_focal", "--dtype", "float16"), "float32 and float64"),
         (("audit", "--system", "fortran"), "choose from"),
@@ -120,7 +124,23 @@ def test_a_mistake_is_one_sentence_and_exit_status_2(folder, arguments, words):
 def test_a_correct_target_is_not_accused(folder):
     result = reflosses("audit", "strangers:right", "--as", "sigmoid_focal(gamma=2, alpha=0.25)")
     assert result.exit_code == 0, result.output
-    assert "Findings" not in result.stdout and "sigmoid_focal" in result.stdout
+    assert "should be" not in result.stdout and "│   B   │" in result.stdout
+    assert "match" not in result.stdout  # no other function either
+
+
+def test_arguments_in_another_order_and_a_framework_are_told(folder):
+    (folder / "swapped_arguments.py").write_text(
+        "from strangers import right\n\n\ndef f(a, b):\n    return right(b, a)\n"
+    )
+    options = "--as", "sigmoid_focal", "--framework", "numpy", "--dtype", "float64", "--grade"
+    assert reflosses("audit", "swapped_arguments:f", *options, "B", "--args", "y_true, y_pred").exit_code == 0
+    assert reflosses("audit", "swapped_arguments:f", *options, "B", "--args", "y_pred, y_true").exit_code == 1
+
+
+def test_a_target_that_ends_its_process_is_one_sentence(folder):
+    (folder / "ends.py").write_text("import os\n\n\ndef f(z, y):\n    os._exit(3)\n")
+    result = reflosses("audit", "ends:f", "--as", "sigmoid_focal")
+    assert result.exit_code == 2 and "ends the process" in result.stderr.splitlines()[-1]
 
 
 def test_a_wrong_target_is_found_and_written_down(folder):
@@ -131,6 +151,23 @@ def test_a_wrong_target_is_found_and_written_down(folder):
     assert GRADES["F"] in result.stdout
     (verdict,) = json.loads((folder / "found.json").read_text())["verdicts"]
     assert verdict["grade"] == "F" and set(verdict["all"]) == {"value"}
+
+
+def test_every_form_of_a_report_is_written(folder):
+    files = "--html", "found.html", "--junit", "found.xml", "--json", "found.json"
+    result = reflosses("audit", "strangers:swapped", "--as", "sigmoid_focal", *files, "--timeout", "60")
+    assert result.exit_code == 0, result.output
+    assert (folder / "found.html").read_text().startswith("<!DOCTYPE html>")
+    assert ElementTree.parse(folder / "found.xml").getroot()[0].get("failures") == "2"
+    assert len(json.loads((folder / "found.json").read_text())["verdicts"]) == 2
+    assert reflosses("audit", "strangers:swapped", "--as", "sigmoid_focal", "--html", ".").exit_code == 2
+
+
+@pytest.mark.parametrize("grade, status", [("A", 1), ("D", 1), ("F", 0)])
+def test_the_grade_that_is_asked_for_decides_the_exit_status(folder, grade, status):
+    options = "--as", "sigmoid_focal", "--dtype", "float32", "--grade", grade, "--junit", "found.xml"
+    assert reflosses("audit", "strangers:swapped", *options).exit_code == status
+    assert ("<failure" in (folder / "found.xml").read_text()) == bool(status)
 
 
 def test_the_audit_of_what_is_installed_runs(tmp_path):
@@ -152,7 +189,7 @@ def test_a_missing_extra_is_one_sentence():
 
 
 def test_importing_the_package_imports_none_of_this():
-    names = "{'click', 'rich', 'flint', 'reflosses.audit', 'reflosses.oracle', 'reflosses.__main__'}"
+    names = "{'click', 'rich', 'flint', 'jinja2', 'reflosses.audit.judge', 'reflosses.oracle', 'reflosses.__main__'}"
     result = python("-c", f"import sys, reflosses; print({names} & set(sys.modules))")
     assert result.stdout.strip() == "set()", result.stderr
 

@@ -14,11 +14,11 @@ import pytest
 from strategies import ALL_VERBS, USUAL, classes_of, each_kind, sample
 
 import reflosses
-from reflosses import CategoricalFocal, CrossEntropy, SigmoidFocal, device, value
+from reflosses import CategoricalFocal, CrossEntropy, SigmoidFocal, device, transfer, value
 from reflosses.dispatch import Single, contract
 
 ptx = pytest.importorskip("reflosses.ptx")
-from paper_gpu import PaperGPU, hand_over  # noqa: E402
+from paper_gpu import GPU_BITS, PaperGPU, hand_over  # noqa: E402
 
 from reflosses import cuda as drivers  # noqa: E402
 
@@ -56,6 +56,10 @@ def test_the_edges_in_the_simulator():
     """What SPEC says of edges holds on the device: the same tests, on fewer of the verbs."""
     verbs = "not hessian and not label_gradient and not parameter_gradient"
     assert " passed" in pytest_in_the_simulator("tests/test_edges.py", "-k", f"({EDGES}) and {verbs}")
+
+
+def test_the_transfer_functions_in_the_simulator():
+    assert " passed" in pytest_in_the_simulator("tests/test_transfer.py", "tests/test_tempered.py")
 
 
 def test_the_benchmarks_in_the_simulator(tmp_path):
@@ -193,6 +197,40 @@ def test_hard_labels_compile_in_every_dtype(loss, dtype):
             assert "ex2.approx" in code and "add.rn.f32" in code, "exponentials in float32"
 
 
+ROWS, SLOPES, MEANS = np.zeros((2, 3)), np.zeros((2, 3)), np.zeros(2)
+WORK = np.zeros((drivers.ROOM, 3, 2))
+TRANSFER = {  # driver -> its arguments but the first
+    "softmax": (ROWS, ROWS, *[SLOPES] * 5, WORK),
+    "tempered_softmax": (ROWS, ROWS, SLOPES, MEANS, SLOPES, SLOPES, WORK),
+    "pointwise": (1.0, MEANS, None, None, MEANS, *[MEANS] * 3),
+}
+UNTEMPERED = "softmax", "log_softmax", "sigmoid", "log_sigmoid"
+DEFINITIONS = [
+    ("softmax", transfer.Sigmoid()),
+    ("tempered_softmax", transfer._Tempered(1.5)),
+    ("pointwise", transfer.Sigmoid()),
+    ("pointwise", transfer.LogSigmoid()),
+    ("pointwise", transfer.TemperedLogarithm(1.5)),
+    ("pointwise", transfer.TemperedLogarithmInTemperature(1.5)),
+    ("pointwise", transfer.TemperedExponential(1.5)),
+    ("pointwise", transfer.TemperedExponentialInTemperature(1.5)),
+    ("pointwise", transfer.TemperedSigmoid(1.5)),
+    ("pointwise", transfer.TemperedSigmoidInTemperature(1.5)),
+]
+
+
+@pytest.mark.parametrize("name, definition", DEFINITIONS, ids=str)
+def test_every_transfer_function_compiles(name, definition):
+    """All results at once: float64 everywhere, and float32 on the usual GPU."""
+    arguments = definition, *TRANSFER[name]
+    for code in compiled(name, arguments, ALL_GPUS):
+        check(code, (name, definition))
+    float32 = [x.astype(F32) if x is not WORK and isinstance(x, np.ndarray) else x for x in TRANSFER[name]]
+    narrow = definition if hasattr(definition, "t") else Single(definition)  # t leaves nothing short
+    [code] = compiled(name, (narrow, *float32), (USUAL_GPU,))
+    check(code, (name, definition))
+
+
 def test_what_is_compiled_for_a_gpu_is_not_contracted_by_default():
     """The same kernel through numba.cuda.jit alone: were it not contracted, ``ptx`` would not be needed."""
     from numba.cuda import compiler
@@ -251,6 +289,55 @@ def test_numbas_own_arrays_go_all_the_way(loss, dtype, monkeypatch):
     used = {name for name, _ in gpu.compiled}
     quick = {"hard_rows" if dtype is F64 else "hard_rows_native"} if loss.targets.rows else {"pointwise"}
     assert quick <= used and (dtype is F64 or "from_bfloat16" in used and "to_bfloat16" in used)
+
+
+def on_gpu(x, number):
+    """Return an array that says that it lies on one of the GPUs on paper."""
+    address, _ = x.__array_interface__["data"]
+    return Foreign(x, data=(address | number << GPU_BITS, False))
+
+
+@pytest.mark.parametrize("verb", ["value_and_gradient", "hessian", "hessian_vector_product", "parameter_gradient"])
+def test_a_verb_computes_on_the_gpu_of_its_arrays(verb, monkeypatch):
+    gpu = PaperGPU(monkeypatch)
+    loss = CategoricalFocal()
+    logits, labels = sample(loss)
+    there = [on_gpu(x, 1) for x in (logits, labels, *[logits] * (verb == "hessian_vector_product"))]
+    for result in arrays_of(getattr(reflosses, verb)(loss, *there)):
+        assert device.gpu_of(result) == 1
+    assert gpu.ran == {1} and gpu.entered == [0], "and the GPU that was the current one is that again"
+    assert device.gpu_of(reflosses.softmax.vjp(there[0], there[0])) == 1 and gpu.ran == {1}
+    assert device.gpu_of(reflosses.tempered_normalization(there[0], 1.5)) == 1 and gpu.entered == [0]
+
+
+@pytest.mark.parametrize("name", ["labels", "weight", "upstream", "out", "vector"])
+def test_arrays_of_two_gpus_are_refused(name, monkeypatch):
+    gpu = PaperGPU(monkeypatch)
+    loss = CrossEntropy()
+    z, y = sample(loss)
+    options = {"weight": np.ones(4), "upstream": np.ones(4), "out": np.ones_like(z)}
+    options = {option: on_gpu(x, int(option == name)) for option, x in options.items()}
+    labels, vector = on_gpu(y, int(name == "labels")), on_gpu(z, int(name == "vector"))
+    with pytest.raises(ValueError, match=f"^{name} is on GPU 1 and logits are on GPU 0: copy one to where the other"):
+        reflosses.hessian_vector_product(loss, on_gpu(z, 0), labels, vector, **options)
+    assert gpu.entered == [0]
+    with pytest.raises(ValueError, match="^vector is on GPU 0 and logits are on GPU 1"):
+        reflosses.softmax.jvp(on_gpu(z, 1), on_gpu(z, 0))
+    assert gpu.entered == [0]
+
+
+@pytest.mark.parametrize("dtype", [F64, BF16], ids=["float64", "bfloat16"])
+def test_transfer_functions_go_all_the_way(dtype, monkeypatch):
+    gpu = PaperGPU(monkeypatch)
+    z = np.ones((2, 3), F64 if dtype is F64 else ml_dtypes.bfloat16)
+    there = Foreign(z) if dtype is F64 else Foreign(z.view(np.uint16), typestr="<V2")
+    for name in transfer.__all__:
+        function, t = getattr(reflosses, name), () if name in UNTEMPERED else (1.5,)
+        for result in (function(there, *t), *([function.vjp(there, *t, there)] if hasattr(function, "vjp") else [])):
+            assert isinstance(result, gpu.array) and result.dtype == (F64 if dtype is F64 else np.uint16)
+        back = function(z, *t, device="cuda")
+        assert isinstance(back, np.ndarray) and back.dtype == z.dtype
+    assert {"softmax", "tempered_softmax", "pointwise"} <= {name for name, _ in gpu.compiled}
 
 
 def test_layouts_weights_and_reductions_go_all_the_way(monkeypatch):

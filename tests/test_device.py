@@ -16,6 +16,16 @@ from reflosses.arrays import on_device
 from reflosses.audit.measure import errors
 from reflosses.dispatch import contract
 from reflosses.oracle import certify
+from reflosses.transfer import (
+    exp_t,
+    log_sigmoid,
+    log_softmax,
+    log_t,
+    sigmoid,
+    softmax,
+    tempered_sigmoid,
+    tempered_softmax,
+)
 
 SPARSE = [loss for loss in USUAL if getattr(loss, "sparse", False)]
 SHARED = [loss for loss in USUAL if loss.targets.rows and contract(loss) in ("classwise", "tempered")]
@@ -223,6 +233,59 @@ def test_the_work_is_done_in_the_order_of_the_callers_streams(monkeypatch):
     result = api.value(CROSS_ENTROPY, Foreign(Z, stream=7), Foreign(Y, stream=9))
     assert seen == [("record", 9), ("wait", 7), ("synchronize", 7)]  # the labels' check, and nothing after it
     assert result.stream.number == 7
+
+
+# Transfer functions -----------------------------------------------------------------------------
+
+ROWS_OF_LOGITS = {
+    "softmax": (softmax, ()),
+    "log_softmax": (log_softmax, ()),
+    "sigmoid": (sigmoid, ()),
+    "log_sigmoid": (log_sigmoid, ()),
+    "tempered_softmax": (tempered_softmax, (0.7,)),
+    "tempered_sigmoid": (tempered_sigmoid, (1.5,)),
+    "log_t": (log_t, (1.5,)),
+    "exp_t": (exp_t, (0.7,)),
+}
+
+
+@each_dtype
+@pytest.mark.parametrize("name", ROWS_OF_LOGITS)
+def test_transfer_functions_stay_on_the_gpu(name, dtype):
+    """More rows than threads, of two layouts: every result is the CPU's, and where the logits are."""
+    function, t = ROWS_OF_LOGITS[name]
+    z = np.abs(np.random.default_rng(0).standard_normal((2, 11, 3))).astype(dtype)
+    v = np.linspace(-2.0, 3.0, z.size).reshape(z.shape).astype(dtype)
+    calls = {"vjp": (v,), "jvp": (v,), "derivative": (), "second_derivative": (), "derivative_in_temperature": ()}
+    for verb, more in {"__call__": (), "normalization": (), **calls}.items():
+        if not hasattr(function, verb):
+            continue
+        expected = getattr(function, verb)(z, *t, *more).astype(float)
+        for x in [z] if not SIMULATED else [z, np.asfortranarray(z)]:
+            found = getattr(function, verb)(Foreign(x), *t, *map(Foreign, more))
+            assert on_device(found) and found.shape == expected.shape
+            limit = 2e-15 if dtype is np.float64 else float(ml_dtypes.finfo(dtype).eps)
+            np.testing.assert_allclose(fetched(found).view(dtype).astype(float), expected, limit, 1e-16, err_msg=verb)
+
+
+@simulator_only
+def test_transfer_functions_work_in_the_callers_stream(monkeypatch):
+    monkeypatch.setattr(device.toolkit().cuda, "external_stream", lambda number: SimpleNamespace(number=number))
+    found = softmax(Foreign(Z, stream=7))
+    assert found.stream.number == 7, "and nobody has waited: the stream could not"
+
+
+def test_transfer_functions_refuse_what_does_not_go_together():
+    with pytest.raises(ValueError, match="vector is not on the GPU and logits are"):
+        softmax.vjp(Foreign(Z), Z)
+    with pytest.raises(ValueError, match="vector is on the GPU and logits are not"):
+        log_t.vjp(Z, 1.5, Foreign(Z))
+    with pytest.raises(ValueError, match='device="cpu" was asked for'):
+        tempered_softmax(Foreign(Z), 1.5, device="cpu")
+    with pytest.raises(ValueError, match=r"vector of shape \(6,\) does not fit logits of shape \(6, 3\)"):
+        softmax.vjp(Foreign(Z), Foreign(np.ones(6)))
+    with pytest.raises(ValueError, match="C >= 1"):
+        softmax(Foreign(np.ones((3, 0))))
 
 
 # Threads ----------------------------------------------------------------------------------------

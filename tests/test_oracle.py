@@ -354,6 +354,15 @@ def test_the_two_gates():
     assert narrow_errors(np.array([2.0**-40], np.float32), [off]) > 1
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_nan_passes_only_where_the_terms_overflow(dtype):
+    nan, one, beyond = np.array([np.nan], dtype), [arb(1)], [arb(2) ** 1025]
+    assert is_within(nan, one, beyond).all() and is_within(nan, beyond).all()
+    assert not is_within(nan, one).any() and not is_within(nan, one, [arb(2) ** 1000]).any()
+    assert not is_within(np.array([1.0], dtype), beyond).any()
+    assert not is_within(np.array([-np.inf], dtype), beyond).any()
+
+
 # The points -----------------------------------------------------------------------------------
 
 

@@ -38,6 +38,16 @@ def scale_rows(x, factors, z):
     vectors.scale_rows(x, factors, z)
 
 
+@njit
+def subtract_rows(x, factors, y, scales, z):
+    vectors.subtract_rows(x, factors, y, scales, z)
+
+
+@njit
+def distance_rows(t, largest, z, paid):
+    vectors.distance_rows(t, largest, z, paid)
+
+
 def entries(shape):
     """Return positive numbers of many magnitudes, whose plain sums lose digits."""
     random = np.random.default_rng(sum(shape))
@@ -85,4 +95,28 @@ def test_scaled_rows(shape, dtype):
     whole = np.full(math.prod(shape) + 16, GUARD, dtype)
     scale_rows(x, factors, whole[8:-8].reshape(shape))
     assert np.array_equal(whole[8:-8].reshape(shape), (x * factors[:, None]).astype(dtype))
+    assert (whole[:8] == GUARD).all() and (whole[-8:] == GUARD).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_differences_of_scaled_rows(shape, dtype):
+    x, y = entries(shape), entries(shape[::-1]).T.copy()
+    factors, scales = np.linspace(-2, 3, shape[0]), np.linspace(5, -1, shape[0])
+    whole = np.full(math.prod(shape) + 16, GUARD, dtype)
+    subtract_rows(x, factors, y, scales, whole[8:-8].reshape(shape))
+    assert np.array_equal(whole[8:-8].reshape(shape), ((x * factors[:, None] - y) * scales[:, None]).astype(dtype))
+    assert (whole[:8] == GUARD).all() and (whole[-8:] == GUARD).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_distances_from_the_largest_of_a_row(shape, dtype):
+    t, z, largest = entries(shape), entries(shape).astype(dtype), np.linspace(2, 9, shape[0])
+    t[0, 0], z[0, 0], z[-1, -1] = 0.0, -np.inf, -np.inf
+    whole = np.full(math.prod(shape) + 16, GUARD)
+    distance_rows(t, largest, z, whole[8:-8].reshape(shape))
+    with np.errstate(invalid="ignore"):
+        expected = np.where(t == 0, 0.0, t * (largest[:, None] - z.astype(np.float64)))
+    assert np.array_equal(whole[8:-8].reshape(shape), expected)
     assert (whole[:8] == GUARD).all() and (whole[-8:] == GUARD).all()

@@ -19,31 +19,32 @@ import numpy as np
 
 from .clip import Clip, clip
 from .examples import CERTAIN, Worst, obscurity
+from .explain import explained
+from .grades import GOOD
 from .measure import errors, is_within
+from .probes import differs
+from .scatter import scatter
 from .truth import batches
 
-GOOD = 4  # ulps: a formula of a few operations, each of which may lose one
 STABLE = 32  # ulps of the logits: a thousand terms added one by one lose about √1000 of them
 ROUNDING = 64  # ulps of the largest ordinary result: a few times as much, since several such sums meet
 FAR = 1e-3  # of a result: more has lost all but three digits, or is, where rounding cannot be why, a bias
 MOST = 0.1  # of the mild rows: fewer may be hit by accident, a different formula hits more
-VERBS = "value", "gradient"
-GRADES = {
-    "A": f"at most {GOOD} ulps off everywhere",
-    "B": "backward stable: the exact result of logits a few last bits away",
-    "C": "right on ordinary inputs; loses digits or breaks at saturation",
-    "D": "not finite on ordinary inputs, or an epsilon or lost digits are visible there",
-    "F": "another function: ordinary inputs are wrong by far",
-}
+VERBS = "value", "gradient", "hessian_diagonal"
 
 
 class Measured(NamedTuple):
-    """The errors of one verb over many results: the worst, how many there are, are off, are not finite."""
+    """The errors of one verb over many results.
+
+    The worst of them; how many there are, are off by more than ``GOOD`` ulps, are not finite but
+    should be; and all of them for a plot, as (log-odds, error).
+    """
 
     worst: Worst
     results: int
     off: int
     nonfinite: int
+    scatter: np.ndarray
 
     @property
     def share_off(self):
@@ -58,6 +59,7 @@ class Verdict(NamedTuple):
     ``broken`` counts results of ours that break the promise of docs/accuracy.md; ``clip`` is the
     ``Clip`` of values that stop growing, if they do; ``single`` tells that every result in
     float64 is a number of float32; ``one_hot`` and ``argument`` are the implementation's.
+    ``findings`` say what is wrong, the most important first.
     """
 
     system: str
@@ -74,6 +76,7 @@ class Verdict(NamedTuple):
     single: bool
     one_hot: bool
     argument: str
+    findings: tuple = ()
 
 
 class _Outcome:
@@ -128,32 +131,45 @@ class _Outcome:
         )
 
 
-def judge(implementation, loss, dtype):
-    """Run one implementation of a loss in a dtype on every batch it accepts and return the ``Verdict``."""
-    accepted = [batch for batch in batches(loss, np.dtype(dtype)) if implementation.accepts(batch)]
-    scale = {verb: max(_largest_ordinary(batch, verb) for batch in accepted) for verb in VERBS}
+def judge(implementation, loss, dtype, explain=True, given=None):
+    """Run one implementation of a loss in a dtype on every batch it accepts and return the ``Verdict``.
+
+    With ``explain``, what a target does with its options is probed, and results that are wrong on
+    ordinary inputs are diagnosed.  ``given`` are other batches than those of ``truth.batches``.
+    """
+    asked = batches(loss, np.dtype(dtype)) if given is None else given
+    accepted = [batch for batch in asked if implementation.accepts(batch)]
+    answers = [dict(zip(VERBS, run(implementation, batch), strict=False)) for batch in accepted]
+    verbs = [verb for verb in VERBS if any(x.get(verb) is not None for x in answers)]
+    scale = {verb: max(_largest_ordinary(batch, verb) for batch in accepted) for verb in verbs}
     outcomes = [
-        _Outcome(batch, verb, computed, scale[verb])
-        for batch in accepted
-        for verb, computed in zip(VERBS, run(implementation, batch), strict=True)
-        if computed is not None
+        _Outcome(batch, verb, answer[verb], scale[verb])
+        for batch, answer in zip(accepted, answers, strict=True)
+        for verb in verbs
+        if answer.get(verb) is not None
     ]
     grade, culprits = _grade(outcomes)
-    verbs = [verb for verb in VERBS if any(outcome.verb == verb for outcome in outcomes)]
+    clipped = clip(outcomes) if grade > "B" else None
+    findings, lowest = (), "A"
+    if explain:
+        again = dict(zip(VERBS, run(implementation, accepted[0]), strict=False))
+        kept = not any(differs(again[verb], x) for verb, x in answers[0].items() if x is not None)
+        findings, lowest = explained(implementation, loss, dtype, grade, outcomes, clipped, kept)
     return Verdict(
         implementation.system,
         implementation.name,
         loss,
         np.dtype(dtype).name,
-        grade,
+        max(grade, lowest),
         {verb: _measured([x for x in outcomes if x.verb == verb]) for verb in verbs},
         {verb: _measured([x for x in outcomes if x.verb == verb and x.batch.real]) for verb in verbs},
         {verb: _example([x for x in culprits if x[0].verb == verb]) for verb in verbs},
         *(_broken(outcomes) if implementation.ours else (0, None)),
-        clip(outcomes) if grade > "B" else None,
+        clipped,
         all(_is_single(x.computed) for x in outcomes if x.verb == "value"),
         implementation.one_hot,
         implementation.argument,
+        findings,
     )
 
 
@@ -162,7 +178,14 @@ def run(implementation, batch):
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         results = implementation.function(batch.loss, batch.logits.copy(), batch.labels.copy())
-        return [None if x is None else np.asarray(x).astype(batch.logits.dtype) for x in results]
+        shapes = [batch.shape(verb) for verb in VERBS]
+        return [None if x is None else _shaped(x, shape, batch) for x, shape in zip(results, shapes, strict=False)]
+
+
+def _shaped(x, shape, batch):
+    """Return results in the dtype of the logits; those of another shape are nan, and count as such."""
+    x = np.asarray(x).astype(batch.logits.dtype)
+    return x if x.shape == shape else np.full(shape, np.nan, batch.logits.dtype)
 
 
 def _measured(outcomes):
@@ -172,6 +195,7 @@ def _measured(outcomes):
         sum(x.ulps.size for x in outcomes),
         sum(int(np.count_nonzero(x.off)) for x in outcomes),
         sum(int(np.count_nonzero(x.nonfinite)) for x in outcomes),
+        scatter(outcomes),
     )
 
 

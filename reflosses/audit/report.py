@@ -1,249 +1,149 @@
-"""What an audit found, as a table, as sentences and as JSON."""
+"""What an audit hands back: a ``Report``, which reads as sentences, a page, JSON or JUnit's XML."""
 
-from typing import NamedTuple
+import json
+from dataclasses import dataclass, field
+from html import escape
 
 import numpy as np
-from rich.table import Table
 
-from ..losses import LOSSES
 from ..spelling import snake, spelled
-from .judge import FAR, GRADES, STABLE, VERBS
-from .rivals import IMPLEMENTATIONS
-
-COLOURS = {"A": "green", "B": "green", "C": "yellow", "D": "red", "F": "bold red"}
-SHOWN = 3  # logits of a row in the table
-PASTED = 20  # logits of a row in a line to paste
+from .grades import GRADES
+from .judge import FAR, STABLE
+from .sentences import findings, paragraph, ulps, where
 
 
-class Line(NamedTuple):
-    """The verdicts on one implementation of one class of losses in one dtype: one line of the table."""
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What was found about an implementation of a loss, or about several.
 
-    verdicts: list
+    ``print`` tells it in sentences, a notebook shows the page.
 
-    @property
-    def key(self):
-        first = self.verdicts[0]
-        return first.system, first.name, type(first.loss), first.dtype
+    Parameters
+    ----------
+    verdicts : tuple of Verdict
+        One for every implementation, loss and dtype; ``reflosses.audit.judge`` describes them.
+    versions : dict
+        Package → version of what was audited and of what judged it, None for what was not found.
 
-    @property
-    def worst(self):
-        """Return the verdict that decides the grade."""
-        return max(self.verdicts, key=lambda x: (x.grade, x.broken, _error(x)))
-
-    def worst_of(self, verb):
-        """Return the worst measured error of a verb and the loss it belongs to, or None."""
-        found = [(x.measured[verb].worst, x.loss) for x in self.verdicts if verb in x.measured]
-        return max(found, key=lambda x: x[0].ulps, default=None)
-
-    def total(self, what, where="measured"):
-        return sum(getattr(m, what) for x in self.verdicts for m in getattr(x, where).values())
-
-
-def _error(verdict):
-    return max(x.worst.ulps for x in verdict.measured.values())
-
-
-def lines(verdicts):
-    """Return the lines of the table, by loss, then in the order of the list of implementations."""
-    together = {}
-    for verdict in verdicts:
-        together.setdefault(Line([verdict]).key, []).append(verdict)
-    order = [(x.system, x.name) for x in IMPLEMENTATIONS]
-
-    def place(line):
-        system, name, loss, _ = line.key
-        known = (system, name) in order
-        return LOSSES.index(loss) if loss in LOSSES else len(LOSSES), order.index((system, name)) if known else -1
-
-    return sorted((Line(x) for x in together.values()), key=place)
-
-
-def table(verdicts):
-    """Return the table: implementation × loss × dtype."""
-    made = Table(title="Errors in ulps of the certified results", caption=legend(), caption_justify="left")
-    for name, justify in (
-        ("implementation", "left"),
-        ("dtype", "left"),
-        ("value", "right"),
-        ("gradient", "right"),
-        ("worst at", "left"),
-        ("> 4 ulp", "right"),
-        ("digits", "right"),
-        ("not finite", "right"),
-        ("grade", "center"),
-    ):
-        made.add_column(name, justify=justify, no_wrap=True)
-    before = None
-    for line in lines(verdicts):
-        system, name, loss, dtype = line.key
-        if loss is not before:
-            made.add_section()
-            made.add_row(f"[bold]{snake(loss)}[/bold]")
-        before = loss
-        grade = line.worst.grade
-        found = [line.worst_of(verb) for verb in VERBS]
-        worst, setting = max((x for x in found if x), key=lambda x: x[0].ulps)
-        made.add_row(
-            f"  {system} {name}",
-            dtype,
-            *("-" if x is None else ulps(x[0].ulps) for x in found),
-            where(worst, setting),
-            share(line.total("off"), line.total("results")),
-            share(line.total("off", "real"), line.total("results", "real")),
-            str(line.total("nonfinite") or ""),
-            f"[{COLOURS[grade]}]{grade}[/]",
-        )
-    return made
-
-
-def legend():
-    grades = "\n".join(f"{grade}: {meaning}" for grade, meaning in GRADES.items())
-    return (
-        "value, gradient: the worst error; > 4 ulp: the share of results off by more, of all and of those on "
-        f"the logits of a real classifier of digits\n{grades}"
-    )
-
-
-def ulps(error):
-    """Return an error for the table."""
-    return f"{error:.2f}" if error < 100 else f"{error:.0f}" if error < 1e4 else f"{error:.0e}".replace("e+0", "e")
-
-
-def share(off, count):
-    """Return a share for the table; nothing for 0."""
-    if not off:
-        return ""
-    return f"{100 * off / count:.0f} %" if off >= 0.01 * count else "< 1 %"
-
-
-def where(worst, loss):
-    """Return an input for the table: its first logits, the label, and the parameters if not the defaults."""
-    z, y = worst.logits, worst.labels
-    shown = _shown(z)
-    label = _plain(y) if np.ndim(y) == 0 else "soft"
-    setting = ", ".join(map(_setting, _changed(loss)))
-    return f"{shown}, y={label}" + (f" ({setting})" if setting else "")
-
-
-def _changed(loss):
-    """Return the parameters of a loss, those of losses within it included, that are not the defaults."""
-    changed = [x for name, x in loss._asdict().items() if x != loss._field_defaults.get(name)]
-    return [y for x in changed for y in (_changed(x) if hasattr(x, "_fields") else [x])]
-
-
-def _setting(x):
-    if x is None:
-        return "none"
-    return f"({', '.join(f'{w:g}' for w in x)})" if hasattr(x, "__len__") else f"{x:g}"
-
-
-def _shown(z):
-    """Return a logit, or the first ones of a row and how many there are."""
-    if z.ndim == 0:
-        return _plain(z)
-    rest = f", … {len(z)}" if len(z) > SHOWN else ""
-    return f"[{', '.join(f'{float(x):.4g}' for x in z[:SHOWN])}{rest}]"
-
-
-def _plain(x):
-    return f"{float(x):.5g}"
-
-
-# Findings -----------------------------------------------------------------------------------
-
-
-def findings(verdicts):
-    """Return a sentence and lines to paste for every implementation of a loss that is not A or B."""
-    together = {}
-    for line in lines(verdicts):
-        together.setdefault(line.key[:3], []).extend(line.verdicts)
-    found = []
-    for group in together.values():
-        verdict = max(group, key=lambda x: (x.grade, sum(map(bool, x.example.values()))))
-        if verdict.grade > "B":
-            clips = [line for x in group if x.clip for line in paste(x, [x.clip.example])][:1]
-            found.append((sentence(group, verdict), [*paste(verdict), *clips]))
-        broken = [x for x in group if x.broken]
-        if broken:
-            found.append((promise(broken), [line for x in broken for line in paste(x, [x.worst_broken])]))
-    return found
-
-
-def promise(broken):
-    """Return what the library owes and does not keep."""
-    counts = ", ".join(f"{x.broken} in {x.dtype} of {spelled(x.loss)}" for x in broken)
-    return f"{broken[0].system} breaks its promise of accuracy: {counts}"
-
-
-def sentence(group, verdict):
-    """Return what is wrong with an implementation: where, and by how much."""
-    facts = [said for said in map(_fact, filter(None, verdict.example.values())) if said]
-    clipped = [x for x in group if x.clip]
-    if clipped:
-        epsilon, example = clipped[0].clip
-        facts.append(f"values level off as if probabilities were clipped at {epsilon:.1g}: {_fact(example)}")
-    if any(x.single for x in group):
-        facts.append("float64 results have the precision of float32")
-    head = f"{verdict.system} {verdict.name}".strip()
-    return f"{head}, {spelled(verdict.loss)} in {verdict.dtype}, grade {verdict.grade}: {'; '.join(facts)}."
-
-
-def _fact(worst):
-    name = "the value" if worst.verb == "value" else f"gradient{list(worst.entry) if worst.entry else ''}"
-    label = f"y = {_plain(worst.labels)}" if np.ndim(worst.labels) == 0 else "soft labels"
-    computed, truth = apart(worst.computed, worst.truth)
-    return f"{name} is {computed} and should be {truth} at z = {_shown(worst.logits)}, {label}"
-
-
-def apart(a, b):
-    """Return two numbers with as many digits as show that they differ, and one more.
-
-    >>> apart(9.800347, 9.801347)
-    ('9.8003', '9.8013')
+    Examples
+    --------
+    >>> import reflosses
+    >>> report = reflosses.audit(lambda z, y: (1 - y) * z, reflosses.BinaryCrossEntropy(), dtypes=["float64"])
+    >>> report.grade
+    'F'
     """
-    digits = next((n for n in range(3, 17) if f"{a:.{n}g}" != f"{b:.{n}g}"), 16)
-    return f"{a:.{digits + 1}g}", f"{b:.{digits + 1}g}"
+
+    verdicts: tuple
+    versions: dict = field(default_factory=dict)
+
+    @property
+    def grade(self):
+        """The worst grade, "A" to "F", of all dtypes."""
+        return max(x.grade for x in self.verdicts)
+
+    @property
+    def groups(self):
+        """What is wrong with which implementation, as ``reflosses.audit.sentences.Group``s."""
+        return findings(self.verdicts)
+
+    @property
+    def findings(self):
+        """Everything that is wrong, as ``Finding``s: what explains most comes first."""
+        return tuple(finding for group in self.groups for finding in group.findings)
+
+    def __str__(self):
+        found = [_titled(self.verdicts), *(paragraph(i, x) for i, x in enumerate(self.findings, 1)), _errors(self)]
+        return "\n\n".join(found)
+
+    def __repr__(self):
+        names = ", ".join(dict.fromkeys(f"{x.system} {x.name}".strip() for x in self.verdicts))
+        return f"<Report: {names}, grade {self.grade}, {_counted(len(self.findings), 'finding')}>"
+
+    def to_json(self):
+        """Return everything as JSON: every number exactly, in hexadecimal, and as people read it."""
+        return json.dumps(as_json(self.verdicts, self.versions), indent=1, allow_nan=False)
+
+    def to_html(self):
+        """Return one page without any other file: grade, findings, plots of the errors, a table, versions."""
+        from .page import page
+
+        return page(self)
+
+    def to_junit(self, grade="B"):
+        """Return JUnit's XML: a test for every dtype, which fails if its grade is worse than the one given."""
+        from .junit import junit
+
+        return junit(self, grade)
+
+    def _repr_html_(self):
+        """Return the page in a frame, so that its style and the notebook's do not meet."""
+        return f'<iframe srcdoc="{escape(self.to_html())}" style="width: 100%; height: 40em; border: 0"></iframe>'
 
 
-def paste(verdict, examples=None):
-    """Return lines to paste into Python that show what a sentence says."""
-    made = []
-    for worst in filter(None, examples or verdict.example.values()):
-        z, y = np.atleast_1d(worst.logits), np.asarray(worst.labels)
-        if len(z) > PASTED:
-            continue
-        logits = f"np.{verdict.dtype}({_literal(z if worst.logits.ndim == 0 else z[None])})"
-        labels = f"np.array([{int(y)}])" if y.dtype.kind == "i" else f"np.{verdict.dtype}({_literal(y[None])})"
-        if verdict.one_hot and y.ndim == 0:
-            labels = f"np.eye({len(z)}, dtype=np.{verdict.dtype})[[{int(y)}]]"
-        logits, labels = verdict.argument.format(logits), verdict.argument.format(labels)
-        call = f'run("{verdict.system} {verdict.name}", "{spelled(verdict.loss)}", '
-        made.append(f"{call if verdict.system else verdict.name + '('}{logits}, {labels})")
-    return list(dict.fromkeys(made))
+# Sentences --------------------------------------------------------------------------------------
 
 
-def _literal(x):
-    """Return an array as nested lists of the shortest numbers that read back the same."""
-    if x.ndim:
-        return f"[{', '.join(map(_literal, x))}]"
-    if np.isfinite(x):
-        text = str(x)
-        return text[:-2] if text.endswith(".0") else text
-    return {"inf": "np.inf", "-inf": "-np.inf"}.get(str(x), "np.nan")
+def _titled(verdicts):
+    """Return who was audited as what, and the grades."""
+    names = dict.fromkeys(f"{x.system} {x.name}".strip() for x in verdicts)
+    losses = dict.fromkeys(spelled(x.loss) for x in verdicts)
+    grades: dict = {}
+    for x in verdicts:
+        grades.setdefault(x.grade, []).append(x.dtype)
+    said = [f"Grade {grade} in {_listed(grades[grade])}: {GRADES[grade]}." for grade in sorted(grades, reverse=True)]
+    return f"{_listed(names)} as {_listed(losses)}\n" + "\n".join(said)
 
 
-# JSON ---------------------------------------------------------------------------------------
+def _errors(report):
+    """Return the worst error of every dtype and verb."""
+    said = ["Worst errors, in ulps of the certified results:"]
+    for verdict in report.verdicts:
+        for verb, found in verdict.measured.items():
+            place = where(found.worst, verdict.loss)
+            said.append(f"   {verdict.dtype:<9}{verb:<9}{ulps(found.worst.ulps):>8}   at {place}")
+    return "\n".join(said)
 
 
-def as_json(verdicts, systems):
+def _listed(names):
+    """Return names as a sentence has them.
+
+    >>> _listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    *most, last = dict.fromkeys(names)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _counted(n, what):
+    return f"{n or 'no'} {what}{'s' * (n != 1)}"
+
+
+# JSON -------------------------------------------------------------------------------------------
+
+
+def as_json(verdicts, versions):
     """Return everything that was found, for ``json.dumps``; what is not finite is a string."""
     return {
-        "systems": systems,
+        "systems": versions,
         "grades": GRADES,
         "thresholds": {"backward_stable_ulps": STABLE, "wrong_by_far": FAR},
         "promise_kept": not any(x.broken for x in verdicts),
         "verdicts": [_verdict(x) for x in verdicts],
-        "findings": [{"sentence": said, "paste": lines} for said, lines in findings(verdicts)],
+        "findings": [_finding(group.head, x) for group in findings(verdicts) for x in group.findings],
+    }
+
+
+def _finding(head, x):
+    return {
+        "about": head,
+        "kind": x.kind,
+        "name": x.name,
+        "sentence": x.sentence,
+        "link": x.link,
+        "explained": x.explained,
+        "ulps": _number(x.ulps),
+        "example": x.example and _worst(x.example),
+        "paste": list(x.snippet),
     }
 
 
@@ -282,8 +182,12 @@ def _worst(worst):
         "index": list(worst.entry),
         "computed": _numbers(worst.computed),
         "truth": _numbers(worst.truth),
-        "ulps": worst.ulps if np.isfinite(worst.ulps) else str(worst.ulps),
+        "ulps": _number(worst.ulps),
     }
+
+
+def _number(x):
+    return x if np.isfinite(x) else str(x)
 
 
 def _numbers(x):
@@ -292,6 +196,6 @@ def _numbers(x):
     if x.dtype.kind in "iu":
         return {"float": x.tolist()}
     flat = x.astype(np.float64)
-    values = [v if np.isfinite(v) else str(v) for v in flat.ravel().tolist()]
+    values = [_number(v) for v in flat.ravel().tolist()]
     exact = [v.hex() for v in flat.ravel().tolist()]
     return {"float": values, "hex": exact} if x.ndim else {"float": values[0], "hex": exact[0]}

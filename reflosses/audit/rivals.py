@@ -52,6 +52,8 @@ class Implementation(NamedTuple):
     dtypes: tuple = WIDE
     one_hot: bool = False  # whether a line to paste gives it rows for classes,
     argument: str = "{}"  # and what it makes of an array
+    call: Callable | None = None  # of a ``Call``: what a target does with options and upstream derivatives,
+    takes: tuple = ()  # and which options it takes
 
     @property
     def ours(self):

@@ -2,16 +2,21 @@
 
 import contextlib
 import importlib
+import inspect
 import os
 import sys
 import warnings
+from typing import Any
 
 import numpy as np
 
 from ..transfer import predicted
-from .rivals import Implementation, as_rows, by_autograd, by_jax
+from .call import Answer, Call, parameters_of, role
+from .frames import FRAMES, detected
+from .rivals import Implementation, as_rows
 
 SIZE = 5, 3  # rows and classes of the first call: unequal, so that no shape fits by accident
+BOOSTERS = "lightgbm", "xgboost"
 
 
 class TargetError(Exception):
@@ -40,42 +45,138 @@ def load(name):
     return found
 
 
-def recognise(function, loss, name):
+class Adapted:
+    """A target as a function of a ``Call``: its arguments in its order, its answer as NumPy arrays.
+
+    ``takes`` maps the options that it takes to its names of them; ``order`` is that of logits and
+    labels.  Whatever returns one number for a batch is called row by row where values of rows are asked.
+    """
+
+    def __init__(self, function, loss, framework=None, arguments=None):
+        rows = loss.targets.rows
+        self.function, self.loss, self.framework = _made(function, loss, rows), loss, framework
+        names = arguments or _names(self.function)
+        roles = [(name, role(name, rows)) for name in names]
+        self.takes = {r: name for name, r in roles if r not in (None, "logits", "labels")}
+        first = [r for _, r in roles if r in ("logits", "labels")]
+        swapped = first[:2] == ["labels", "logits"] or (first[:1] == ["labels"] and roles[0][1] == "labels")
+        self.swapped = swapped and framework not in BOOSTERS
+        self.scalar = False
+
+    def __call__(self, call):
+        frame = FRAMES[self.framework]
+        options = {**parameters_of(self.loss, self.takes), **call.options}
+        if "reduction" in self.takes:
+            options.setdefault("reduction", "none")
+        if "from_logits" in self.takes:
+            options["from_logits"] = True
+        if "upstream" in self.takes and call.upstream is not None:
+            options["upstream"] = call.upstream
+        named = {self.takes[k]: v for k, v in options.items() if k in self.takes}
+        if self.scalar and options.get("reduction", "none") == "none" and "reduction" not in call.options:
+            return self._row_by_row(frame, call, named)
+        return frame(self._ordered, call, named)
+
+    def _ordered(self, z, y, **named):
+        return self.function(y, z, **named) if self.swapped else self.function(z, y, **named)
+
+    def _row_by_row(self, frame, call, named):
+        found = [
+            frame(self._ordered, Call(call.logits[i : i + 1], call.labels[i : i + 1]), named)
+            for i in range(len(call.logits))
+        ]
+        value = np.array([x.value for x in found]).reshape(len(found))
+        gradient = None if found[0].gradient is None else np.concatenate([x.gradient for x in found])
+        return Answer(value, gradient)
+
+
+def _made(function, loss, rows):
+    """Return an instance of a class that was given in place of a function."""
+    if not inspect.isclass(function):
+        return function
+    named = {r: name for name in _names(function) if (r := role(name, rows))}
+    options = {named[k]: v for k, v in parameters_of(loss, named).items()}
+    if "reduction" in named:
+        options[named["reduction"]] = "none"
+    if "from_logits" in named:
+        options[named["from_logits"]] = True
+    try:
+        return function(**options)
+    except Exception as error:
+        raise TargetError(f"the target cannot be constructed: {_short(error)}") from None
+
+
+def _names(function):
+    """Return the names of a callable's parameters, those of a module's ``forward`` where it has one."""
+    inner = getattr(function, "forward", None) if not inspect.isfunction(function) else None
+    inner = inner or (getattr(function, "call", None) if not inspect.isfunction(function) else None)
+    try:
+        return [
+            name
+            for name, x in inspect.signature(inner or function).parameters.items()
+            if x.kind not in (x.VAR_POSITIONAL, x.VAR_KEYWORD)
+        ]
+    except (TypeError, ValueError):
+        return []
+
+
+def recognise(function, loss, name, framework=None, arguments=None):
     """Return a callable as an ``Implementation`` of a loss.
 
-    It is called as ``function(logits, labels)`` with NumPy arrays and, if it does not take them
-    and torch is loaded, with tensors.  An array as answer is the values; a pair is values and
-    gradient; torch and jax functions are differentiated.
+    Parameters
+    ----------
+    function : callable
+        Of logits and labels, in the order that the names of its parameters tell, or a class of such.
+        A parameter with a name in use, such as ``weight``, ``ignore_index`` or ``gamma``, is passed.
+    framework : str, optional
+        numpy, torch, jax, keras, tensorflow, lightgbm or xgboost; left out, it is found by trying.
+    arguments : sequence of str, optional
+        The names of the parameters in order, where the signature does not tell.
+
+    An array as answer is the values, a pair values and gradient, three arrays the Hessian diagonal
+    as well; a boosting objective's pair is gradient and Hessian.  What torch, jax and Keras return is
+    differentiated.
 
     Raises
     ------
     TargetError
         If no call succeeds or the answer does not have the shape of the values.
     """
+    if framework is not None and framework not in FRAMES:
+        raise TargetError(f"framework must be one of {', '.join(FRAMES)}, got {framework!r}")
+    adapted = Adapted(function, loss, framework, arguments)
     random = np.random.default_rng(0)
     z = random.standard_normal(SIZE if loss.targets.rows else SIZE[:1]).astype(np.float32)
-    z = z[:, : _classes(loss)] if loss.targets.rows and _classes(loss) else z
-    z = predicted(loss, z)
+    z = predicted(loss, z[:, : _classes(loss)] if loss.targets.rows and _classes(loss) else z)
+
+    def implementation(**more):
+        argument = "torch.tensor({})" if adapted.framework == "torch" else "{}"
+        one_hot = more.get("one_hot", False)
+
+        def plain(loss, z, y):
+            answer = adapted(Call(z, as_rows(z, y) if one_hot else y))
+            return answer[:2] if answer.hessian is None else tuple(answer)
+
+        made: dict[str, Any] = {"argument": argument, "call": adapted, "takes": tuple(adapted.takes), **more}
+        return Implementation("", name, type(loss), plain, **made)
+
     if not loss.targets.rows:
-        adapted, argument = _adapted(function, z, (np.arange(len(z)) % 2).astype(np.float32))
-        return Implementation("", name, type(loss), adapted, argument=argument)
+        _first(adapted, z, (np.arange(len(z)) % 2).astype(np.float32))
+        return implementation()
     hard = np.arange(len(z)) % z.shape[1]
     soft = np.full(z.shape, 1 / z.shape[1], dtype=np.float32)
     try:
-        rows, argument = _adapted(function, z, soft)
+        _first(adapted, z, soft)
+        rows = True
     except TargetError:
-        rows = None
+        rows = False
     try:
-        adapted, argument = _adapted(function, z, hard)
+        _first(adapted, z, hard)
     except TargetError:
-        if rows is None:
+        if not rows:
             raise
-
-        def adapted(loss, z, y):
-            return rows(loss, z, as_rows(z, y))
-
-        return Implementation("", name, type(loss), adapted, one_hot=True, argument=argument)
-    return Implementation("", name, type(loss), adapted, rows=rows is not None, argument=argument)
+        return implementation(one_hot=True)
+    return implementation(rows=rows)
 
 
 def _classes(loss):
@@ -88,72 +189,47 @@ def _classes(loss):
     return None
 
 
-def _adapted(function, z, y):
-    """Return the implementation that the answer to a first call shows, and what a pasted argument is wrapped in."""
-    try:
-        answer = _call(function, z, y)
-        kind = _kind(answer)
-    except Exception as error:
-        if "torch" not in sys.modules:
-            raise TargetError(f"the target raises {_short(error)}") from None
-        kind, answer = _tensors(function, z, y)
-    first = answer[0] if kind == "pair" else answer
-    _check_shape(first, z.shape[:1], "values")
-    if kind == "pair":
-        _check_shape(answer[1], z.shape, "a gradient")
-    made = {
-        "values": lambda loss, z, y: (_numpy(function(z, y)), None),
-        "pair": lambda loss, z, y: tuple(_numpy(x) for x in function(z, y)),
-        "torch": lambda loss, z, y: by_autograd(function, z, y),
-        "jax": lambda loss, z, y: by_jax(function, z, y),
-    }[kind]
-    try:  # torch and jax functions may be without a derivative
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            made(None, z.copy(), y.copy())
-    except Exception as error:
-        raise TargetError(f"the target's gradient raises {_short(error)}") from None
-    return made, "torch.tensor({})" if kind == "torch" else "{}"
-
-
-def _call(function, z, y):
+def _first(adapted, z, y):
+    """Make a first call; find the framework by it, and whether there is one number for a batch."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        return function(z.copy(), y.copy())
+        if adapted.framework is None:
+            try:
+                adapted.framework = detected(adapted._ordered, z, y, _plain_options(adapted))
+            except Exception as error:
+                raise TargetError(f"the target raises {_short(error)}") from None
+        try:
+            adapted.scalar = False
+            answer = adapted(Call(z.copy(), y.copy()))
+        except TypeError as error:
+            said = str(error)
+            told = said if said.startswith("the target") else f"the target raises {_short(error)}"
+            raise TargetError(told) from None
+        except Exception as error:
+            raise TargetError(f"the target raises {_short(error)}") from None
+    if answer.value is not None:
+        if np.shape(answer.value) == () and answer.value.dtype.kind == "f" and adapted.framework not in BOOSTERS:
+            adapted.scalar = True
+        else:
+            _check_shape(answer.value, z.shape[:1], "values")
+    for x, what in ((answer.gradient, "a gradient"), (answer.hessian, "a Hessian diagonal")):
+        if x is not None:
+            _check_shape(x, z.shape, what)
 
 
-def _tensors(function, z, y):
-    import torch
-
-    try:
-        return "torch", _call(lambda z, y: function(torch.from_numpy(z), torch.from_numpy(y)), z, y)
-    except Exception as error:
-        raise TargetError(f"the target raises {_short(error)}") from None
-
-
-def _kind(answer):
-    if isinstance(answer, tuple | list) and len(answer) == 2:
-        return "pair"
-    framework = type(answer).__module__.partition(".")[0]
-    return {"torch": "torch", "jax": "jax", "jaxlib": "jax"}.get(framework, "values")
+def _plain_options(adapted):
+    options = parameters_of(adapted.loss, adapted.takes)
+    if "reduction" in adapted.takes:
+        options["reduction"] = "none"
+    if "from_logits" in adapted.takes:
+        options["from_logits"] = True
+    return {adapted.takes[k]: v for k, v in options.items()}
 
 
 def _check_shape(x, shape, what):
-    try:
-        found = np.shape(_numpy(x))
-    except Exception:
-        raise TargetError(f"the target returns {type(x).__name__}, not numbers") from None
+    found = np.shape(x)
     if found != shape:
-        hint = "; an audit needs one value for every row, without a reduction" if found == () else ""
-        raise TargetError(f"the target returns {what} of shape {found} where {shape} is expected{hint}")
-
-
-def _numpy(x):
-    """Return an answer as an array of real numbers."""
-    array = np.asarray(x.detach() if hasattr(x, "detach") else x)
-    if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
-        raise TypeError(f"{array.dtype} is not a dtype of real numbers")
-    return array
+        raise TargetError(f"the target returns {what} of shape {found} where {shape} is expected")
 
 
 def _short(error):

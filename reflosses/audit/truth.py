@@ -22,6 +22,18 @@ LONG = 1000  # rows of so many classes cost seconds, and are judged once a loss:
 PROBES = 2  # random directions that estimate it beyond: a column of a thousand classes costs 0.1 s
 
 
+class _Made(dict):
+    """A dict whose entries are made when they are first asked for."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.make = make
+
+    def __missing__(self, key):
+        self[key] = made = self.make(key)
+        return made
+
+
 class Batch:
     """Rows (or logits) of one shape, and the truth about them.
 
@@ -63,7 +75,7 @@ class Batch:
         """Return a function of every row, flattened, as the balls that ``errors`` takes."""
         found = []
         for z, y in zip(self.logits, self.labels, strict=True):
-            if verb == "gradient" and on_kink(self.loss, z, y):  # where there is nothing to claim
+            if verb != "value" and on_kink(self.loss, z, y):  # where there is nothing to claim
                 found += [arb.nan()] * np.size(z)
             else:
                 found += function(self.loss, z, y, verb)
@@ -71,21 +83,20 @@ class Batch:
 
     @cached_property
     def certified(self):
-        """Verb → the certified results, flat."""
-        return {verb: self._each(certify, verb) for verb in ("value", "gradient")}
+        """Verb → the certified results, flat, made when they are first asked for."""
+        return _Made(lambda verb: self._each(certify, verb))
 
     @cached_property
     def terms(self):
         """Verb → Σ |terms| of every result, flat; the results themselves where the loss states no terms."""
         stated = _stated(self.loss)
-        return {
-            verb: self._each(magnitude, verb) if verb in stated else [abs(x) for x in certified]
-            for verb, certified in self.certified.items()
-        }
+        return _Made(
+            lambda verb: self._each(magnitude, verb) if verb in stated else [abs(x) for x in self.certified[verb]]
+        )
 
     def shape(self, verb):
         """Return the shape of a result."""
-        return self.logits.shape if verb == "gradient" else self.logits.shape[:1]
+        return self.logits.shape[:1] if verb == "value" else self.logits.shape
 
     def truth(self, verb):
         """Return the certified results as float64, for display and for yardsticks."""
@@ -100,6 +111,8 @@ class Batch:
     def _sensitivity(self, verb, i):
         z = np.atleast_1d(self.logits[i].astype(np.float64))
         size = np.where(np.isfinite(z), np.abs(z), 0.0)  # a masked class does not move
+        if verb == "hessian_diagonal":  # a third derivative, bounded as those of exponentials are
+            return np.abs(self.truth(verb)[i]) * (1 + size.max(initial=0.0))
         if verb == "value":
             slope = np.atleast_1d(self.truth("gradient")[i])
             return np.sum(np.abs(slope) * size)

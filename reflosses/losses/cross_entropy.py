@@ -46,6 +46,7 @@ class CrossEntropy(NamedTuple):
     targets = Targets.CLASSES
     no_cancellation = ("value", "gradient", "hessian_diagonal")  # for hard labels
     sparse = True  # classes without label mass pay nothing
+    log_likelihood = True  # a class pays -y log p and nothing else
     settings = ((None,), ((0.5, 2.0, 1.0),))
 
     def textbook(self, z, y):

@@ -1,0 +1,100 @@
+"""Audits of strangers' code, in a process of its own: whatever it does there, here it is a sentence.
+
+A target named ``module:callable`` is loaded, recognised and judged in a child process, which reports
+after every call that it is alive; one that is silent for longer than the time limit is ended.  A
+callable that has no such name cannot be sent and is judged where it is.
+"""
+
+import os
+import time
+from multiprocessing import get_context
+
+import numpy as np
+
+from .judge import judge
+from .target import TargetError, load, recognise
+
+LIMIT = 20.0  # seconds for one call
+START = 120.0  # for imports: frameworks take their time
+
+
+def examine(target, loss, dtypes=(np.float32,), framework=None, arguments=None, timeout=LIMIT):
+    """Return a ``Verdict`` for every dtype on a target, a callable or ``module:callable``.
+
+    Raises
+    ------
+    TargetError
+        With one sentence, if the target cannot be audited: it cannot be imported, raises, hangs for
+        longer than ``timeout`` seconds in a call, ends its process or answers nonsense.
+    """
+    dtypes = [np.dtype(x) for x in dtypes]
+    if not isinstance(target, str):
+        implementation = recognise(target, loss, getattr(target, "__name__", "target"), framework, arguments)
+        return [judge(implementation, loss, dtype) for dtype in dtypes]
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    work = target, loss, dtypes, framework, arguments, os.getcwd()
+    child = context.Process(target=_work, args=(theirs, work), daemon=True)
+    child.start()
+    theirs.close()
+    try:
+        return _listen(ours, child, target, timeout)
+    finally:
+        if child.is_alive():
+            child.kill()
+        child.join()
+        ours.close()
+
+
+def _listen(pipe, child, target, timeout):
+    """Return what the child sends at last; end it if a call lasts too long."""
+    since, busy, limit = time.monotonic(), True, START
+    while True:
+        if pipe.poll(0.1):
+            try:
+                word, content = pipe.recv()
+            except (EOFError, OSError):
+                child.join(5)
+                code = child.exitcode
+                how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
+                raise TargetError(f"{target!r} ends the process that runs it, {how}") from None
+            if word == "done":
+                return content
+            if word == "refused":
+                raise TargetError(content)
+            since, busy, limit = time.monotonic(), word == "calls", timeout
+        elif busy and time.monotonic() - since > limit:
+            what = "a call of" if limit == timeout else "importing"
+            raise TargetError(f"{what} {target!r} does not return within {limit:g} seconds")
+
+
+class _Watched:
+    """A callable that says when it is called and when it returns."""
+
+    def __init__(self, function, pipe):
+        self.function, self.pipe = function, pipe
+
+    def __call__(self, *arguments, **named):
+        self.pipe.send(("calls", None))
+        try:
+            return self.function(*arguments, **named)
+        finally:
+            self.pipe.send(("returns", None))
+
+
+def _work(pipe, work):
+    target, loss, dtypes, framework, arguments, folder = work
+    try:
+        os.chdir(folder)
+        function = load(target)
+        pipe.send(("calls", None))  # the first ones, together
+        implementation = recognise(function, loss, target.rpartition(":")[2], framework, arguments)
+        adapted = implementation.call
+        adapted.function = _Watched(adapted.function, pipe)
+        pipe.send(("returns", None))
+        pipe.send(("done", [judge(implementation, loss, dtype) for dtype in dtypes]))
+    except TargetError as error:
+        pipe.send(("refused", str(error)))
+    except BaseException as error:  # whatever a stranger raises, SystemExit included
+        text = " ".join(str(error).split())[:200]
+        pipe.send(("refused", f"the target raises {type(error).__name__}: {text}"))

@@ -1,0 +1,143 @@
+"""Calling a target as its framework has it: a ``Call`` in NumPy arrays in, an ``Answer`` out."""
+
+import sys
+
+import numpy as np
+
+from .call import Answer
+
+
+def numbers(x):
+    """Return an answer as an array of real numbers."""
+    try:
+        array = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
+    except Exception:
+        array = np.array(None)
+    if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
+        raise TypeError(f"the target returns {type(x).__name__}, not numbers")
+    return array
+
+
+def plain(function, call, named):
+    """NumPy: values, (values, gradient) or (values, gradient, Hessian diagonal)."""
+    answer = function(call.logits, call.labels, **named)
+    if isinstance(answer, tuple | list) and len(answer) in (2, 3):
+        return Answer(*(None if x is None else numbers(x) for x in answer))
+    return Answer(numbers(answer))
+
+
+def boosting(function, call, named):
+    """A boosting objective: (gradient, Hessian diagonal) of raw scores."""
+    gradient, hessian = function(call.logits, call.labels, **named)
+    return Answer(None, numbers(gradient).reshape(call.logits.shape), numbers(hessian).reshape(call.logits.shape))
+
+
+class Labels(np.ndarray):
+    """Labels that also answer ``get_label()`` and ``get_weight()``, as a booster's data set does."""
+
+    def get_label(self):
+        return np.asarray(self)
+
+    def get_weight(self):
+        return None
+
+
+def by_scores(function, call, named):
+    """An objective of (scores, data set) or, as in scikit-learn's interface, of (labels, scores)."""
+    labels = np.asarray(call.labels).view(Labels)
+    return boosting(function, call._replace(labels=labels), named)
+
+
+def _upstream(call, value, ones):
+    return ones if call.upstream is None else call.upstream
+
+
+def by_torch(function, call, named):
+    """PyTorch, differentiated by autograd."""
+    import torch
+
+    def tensor(x):
+        return torch.from_numpy(x) if isinstance(x, np.ndarray) else x
+
+    named = {k: torch.tensor(np.asarray(v), dtype=_dtype(call)) if _many(v) else v for k, v in named.items()}
+    with torch.enable_grad():
+        logits = tensor(call.logits).requires_grad_()
+        value = function(logits, tensor(call.labels), **named)
+        if not hasattr(value, "requires_grad"):
+            raise TypeError(f"the target returns {type(value).__name__}, not a tensor")
+        if not value.requires_grad:
+            return Answer(numbers(value))
+        up = None if call.upstream is None else torch.tensor(np.asarray(call.upstream), dtype=value.dtype)
+        up = torch.ones_like(value) if up is None else up.reshape(value.shape)
+        (gradient,) = torch.autograd.grad(value, logits, up)
+    return Answer(numbers(value), numbers(gradient))
+
+
+def _dtype(call):
+    import torch
+
+    return torch.from_numpy(np.zeros(0, call.logits.dtype)).dtype
+
+
+def _many(x):
+    return isinstance(x, tuple | list | np.ndarray)
+
+
+def by_jax(function, call, named):
+    """JAX, differentiated by vjp."""
+    import jax
+
+    named = {k: jax.numpy.asarray(np.asarray(v, call.logits.dtype)) if _many(v) else v for k, v in named.items()}
+    with jax.enable_x64(call.logits.dtype == np.float64):
+        labels = jax.numpy.asarray(call.labels)
+        value, pullback = jax.vjp(lambda z: function(z, labels, **named), jax.numpy.asarray(call.logits))
+        up = jax.numpy.ones_like(value)
+        up = up if call.upstream is None else jax.numpy.asarray(call.upstream, value.dtype).reshape(value.shape)
+        return Answer(np.asarray(value), np.asarray(pullback(up)[0]))
+
+
+def by_keras(function, call, named):
+    """Keras, differentiated by its backend."""
+    from .rivals import keras_module
+
+    backend = keras_module().backend.backend()
+    return {"torch": by_torch, "jax": by_jax, "tensorflow": by_tensorflow}[backend](function, call, named)
+
+
+def by_tensorflow(function, call, named):
+    """TensorFlow, differentiated by a tape."""
+    import tensorflow
+
+    logits = tensorflow.Variable(call.logits)
+    with tensorflow.GradientTape() as tape:
+        value = function(logits, tensorflow.constant(call.labels), **named)
+    up = None if call.upstream is None else tensorflow.constant(call.upstream, value.dtype)
+    return Answer(numbers(value), numbers(tape.gradient(value, logits, up)))
+
+
+FRAMES = {
+    None: plain,
+    "numpy": plain,
+    "torch": by_torch,
+    "jax": by_jax,
+    "keras": by_keras,
+    "tensorflow": by_tensorflow,
+    "lightgbm": by_scores,
+    "xgboost": by_scores,
+}
+
+
+def detected(function, z, y, named):
+    """Return the framework that a target's answer to arrays shows; if it takes none, torch's if it is loaded."""
+    try:
+        answer = function(z.copy(), y.copy(), **named)
+    except Exception:
+        if "torch" not in sys.modules:
+            raise
+        import torch
+
+        named = {k: torch.tensor(np.asarray(v), dtype=torch.float32) if _many(v) else v for k, v in named.items()}
+        function(torch.from_numpy(z.copy()), torch.from_numpy(y.copy()), **named)
+        return "torch"
+    kind = type(answer).__module__.partition(".")[0]
+    return {"torch": "torch", "jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow"}.get(kind, "numpy")

@@ -1,0 +1,159 @@
+"""Faults that shipped are caught and named, conventions are recovered with their numbers, nobody right is accused."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import special
+
+from reflosses.audit.child import examine
+from reflosses.audit.diagnose import diagnose
+from reflosses.audit.faults import kill
+from reflosses.audit.judge import judge
+from reflosses.audit.rivals import Implementation, as_rows
+from reflosses.audit.target import TargetError, recognise
+from reflosses.audit.zoo import FAULTS
+from reflosses.losses import BinaryCrossEntropy, CrossEntropy, LabelSmoothing, SigmoidFocal
+
+QUICK = {"alpha ignored", "swapped params", "wrong formula", "wrong gradient (upstream)", "index base", "denominator"}
+
+
+@pytest.mark.parametrize("fault", [x for x in FAULTS if x.kind in QUICK], ids=lambda x: x.link[19:])
+def test_a_fault_is_caught_and_named(fault):
+    found = kill(fault)
+    assert found.seen["audit"] and found.seen["named"], found.found
+
+
+def test_every_fault_is_expressed_or_has_a_reason():
+    assert len(FAULTS) >= 54
+    assert all(bool(x.function) != bool(x.reason) for x in FAULTS)
+
+
+# Hypotheses, recovered from implementations written without them ------------------------------
+
+
+def entropy(z, t):
+    p = special.softmax(z, axis=1)
+    return -np.sum(t * special.log_softmax(z, axis=1), axis=1), p * t.sum(axis=1, keepdims=True) - t
+
+
+def focal(z, y, gamma, a1, a0):
+    t, a = np.where(y == 1, z, -z), np.where(y == 1, a1, a0)
+    q, c, s = special.expit(t), special.expit(-t), special.log_expit(t)
+    slope = a * c**gamma * (gamma * q * s - c)
+    return -a * c**gamma * s, np.where(y == 1, slope, -slope)
+
+
+def names(loss, function):
+    return diagnose(Implementation("", "f", type(loss), function), loss)
+
+
+@pytest.mark.parametrize("s", [0.05, 0.2])
+@pytest.mark.parametrize(
+    "name, on, off",
+    [
+        ("smoothing-uniform", lambda n, s: 1 - s + s / n, lambda n, s: s / n),
+        ("smoothing-others", lambda n, s: 1 - s, lambda n, s: s / (n - 1)),
+        ("smoothing-keeps-too-much", lambda n, s: 1, lambda n, s: s / n),
+    ],
+)
+def test_a_smoothing_is_solved_for(name, on, off, s):
+    def function(loss, z, y):
+        y, n = as_rows(z, y), z.shape[1]
+        return entropy(z, y * on(n, s) + (1 - y) * off(n, s))
+
+    (found,) = names(CrossEntropy(), function)
+    assert found.name == name and f"s = {s:g}" in found.sentence and found.explained == 1
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.5, 3.0])
+def test_a_gamma_is_solved_for(gamma):
+    (found,) = names(SigmoidFocal(), lambda loss, z, y: focal(z, y, gamma, 0.25, 0.75))
+    assert found.name == "gamma" and f"γ = {gamma:g}" in found.sentence
+
+
+@pytest.mark.parametrize("t", [0.7, 1.8])
+def test_a_temperature_is_solved_for(t):
+    def function(loss, z, y):
+        value, gradient = entropy(z / t, as_rows(z, y))
+        return value, gradient / t
+
+    (found,) = names(CrossEntropy(), function)
+    assert found.name == "temperature" and f"{t:g}" in found.sentence
+
+
+@pytest.mark.parametrize(
+    "factor, name", [(1 / math.log(2), "log-base-2"), (-1.0, "negated"), (0.5, "halved"), (1.37, "factor")]
+)
+def test_a_factor_is_named(factor, name):
+    (found,) = names(CrossEntropy(), lambda loss, z, y: tuple(factor * x for x in entropy(z, as_rows(z, y))))
+    assert found.name == name
+
+
+def test_a_gradient_of_another_function_is_told_apart():
+    (found,) = names(SigmoidFocal(), lambda loss, z, y: (focal(z, y, 2, 0.25, 0.75)[0], focal(z, y, 0, 0.25, 0.75)[1]))
+    assert found.name == "focus-missing" and found.sentence.startswith("the gradient") and "right" in found.sentence
+
+
+def test_softmax_applied_twice_is_known_by_its_values():
+    (found,) = names(CrossEntropy(), lambda loss, z, y: (entropy(special.softmax(z, axis=1), as_rows(z, y))[0], None))
+    assert found.name == "softmax-twice"
+
+
+# Nobody who is right is accused ---------------------------------------------------------------
+
+
+def accused(smoothing):
+    """Audit a correct smoothed cross entropy, or without a smoothing a binary one."""
+    if smoothing is None:
+        loss = BinaryCrossEntropy()
+
+        def function(z, y):
+            e = np.exp(-np.abs(z))
+            p, c = np.where(z >= 0, 1, e) / (1 + e), np.where(z >= 0, e, 1) / (1 + e)
+            value = (1 - y) * np.maximum(z, 0) + y * np.maximum(-z, 0) + np.log1p(e)
+            return value, (1 - y) * p - y * c
+
+    else:
+        loss = LabelSmoothing(CrossEntropy(), smoothing)
+
+        def function(z, y):
+            wide = z.astype(np.float64)
+            t = as_rows(wide, y)
+            t = t * (1 - smoothing) + smoothing / z.shape[1]
+            gap = wide - wide.max(axis=1, keepdims=True)
+            log_p = gap - np.log(np.exp(gap).sum(axis=1, keepdims=True))
+            value = -np.sum(np.where(t == 0, 0, t * log_p), axis=1)
+            return value.astype(z.dtype), (np.exp(log_p) * t.sum(axis=1, keepdims=True) - t).astype(z.dtype)
+
+    verdict = judge(recognise(function, loss, "correct"), loss, np.float32)
+    kinds = [x for x in verdict.findings if x.kind != "advice"]
+    return verdict.grade > "B" or bool(kinds), verdict
+
+
+@settings(max_examples=5)
+@given(st.none() | st.floats(0.01, 0.9))
+def test_a_correct_implementation_is_not_accused(smoothing):
+    wrong, verdict = accused(smoothing)
+    assert not wrong, (verdict.grade, verdict.findings)
+
+
+# Bad targets ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body, words",
+    [
+        ("import time; time.sleep(60)", "does not return within 2 seconds"),
+        ("import os; os._exit(3)", "exit code 3"),
+        ("raise RuntimeError('no')", "raises RuntimeError: no"),
+    ],
+)
+def test_a_bad_target_is_one_sentence(body, words, tmp_path, monkeypatch):
+    (tmp_path / "strange_loss.py").write_text(f"def f(z, y):\n    {body}\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TargetError) as error:
+        examine("strange_loss:f", BinaryCrossEntropy(), timeout=2)
+    assert words in str(error.value) and "\n" not in str(error.value)
