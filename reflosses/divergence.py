@@ -269,8 +269,9 @@ def slopes(t1, t2, log_p, low, q, c, y):
     """Return F' = (p - y) p^(t2 - t1) and F'' = p^(2 t2 - t1 - 1) (p + (t2 - t1)(p - y))."""
     a, a_low = two_sum(t2, -t1)
     next_a, next_low = two_sum(a, 1.0)
-    whole = power(log_p, low, next_a, next_low + a_low)  # p^(1 + t2 - t1), which may be there where p is not
-    part = power(log_p, low, a, a_low) if log_p > -math.inf or t2 >= 1.0 else 0.0  # nothing outside of a support
+    inside = log_p > -math.inf or t2 >= 1.0  # outside of a support there are no slopes
+    whole = power(log_p, low, next_a, next_low + a_low) if inside else 0.0  # p^(1 + t2 - t1), seen where p is not
+    part = power(log_p, low, a, a_low) if inside else 0.0
     apart = -c if y == 1.0 else q - y
     slope = whole if y == 0.0 else apart * part
     steep = power(log_p, low, *two_sum(t2, -1.0)) if log_p > -math.inf else 0.0

@@ -70,6 +70,15 @@ def predictions(loss):
     return predictions(inner[0]) if inner else getattr(loss, "predictions", REAL)
 
 
+def classes_of(loss, default=None):
+    """Return how many classes a loss fixes by a parameter with one number for each, or the default."""
+    for part in loss:
+        fixed = classes_of(part) if is_loss(part) else len(part) if hasattr(part, "__len__") else None
+        if fixed:
+            return fixed
+    return default
+
+
 def identity(loss):
     """Return what tells a loss from all others: as tuples, losses of different classes may be equal."""
     return type(loss), *(identity(field) if is_loss(field) else field for field in loss)

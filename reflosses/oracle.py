@@ -96,6 +96,14 @@ class Variable:
             return _record(arb.neg_inf(), (self, NAN))
         return _record(self.value.log(), (self, _reciprocal(self.value)))
 
+    def power(self, exponent):
+        """Return x^a for x >= 0; a ball that cannot tell x from 0 has no slope, but for a > 0 a power."""
+        exponent, base = number(exponent), _leading(self.value)
+        if not (base.contains(arb(0)) and exponent > 0):
+            return (exponent * self.log()).exp()
+        highest = (exponent * Variable(base.abs_upper()).log()).exp()
+        return _record(_leading(highest.value).union(arb(0)), (self, NAN))
+
     def falling_root(self, f, slope, arguments):
         """Return where f(x, *arguments) falls through 0 beyond self, with its derivatives.
 
@@ -232,7 +240,7 @@ def _derivatives(f, point, direction=None):
     adjoints = [arb(0) if leaf.adjoint is None else leaf.adjoint for leaf in leaves]
     if direction is None:
         return adjoints
-    return [x[1] if isinstance(x, arb_series) else arb(0) for x in adjoints]
+    return [x[1] if isinstance(x, arb_series) else 0 * x for x in adjoints]  # 0 for a constant, nan for no slope
 
 
 def _parameters(field):

@@ -20,7 +20,9 @@ def log(x):
 
 def power(x, a):
     """Return x^a for x > 0 and any real a, or 0 for x = 0 < a."""
-    return x if x == 0 and a > 0 else exp(a * log(x))
+    if x == 0 and a > 0:
+        return x
+    return x.power(a) if hasattr(x, "power") else exp(a * log(x))
 
 
 def log_t(u, t):

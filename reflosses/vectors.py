@@ -285,7 +285,7 @@ def _by_rows(formula):
 def _distances(builder, t, largest, z):
     nothing = ir.Constant(t.type, None)
     paid = builder.fmul(t, builder.fsub(largest, z))
-    return builder.select(builder.fcmp_unordered("==", t, nothing), nothing, paid)
+    return builder.select(builder.fcmp_ordered("==", t, nothing), nothing, paid)
 
 
 @intrinsic

@@ -8,9 +8,9 @@ import ml_dtypes
 import numpy as np
 
 import reflosses
-from reflosses.domain import REAL, Targets, parameters, predictions
+from reflosses.domain import REAL, Targets, classes_of, parameters, predictions
 from reflosses.losses import LOSSES
-from reflosses.testing.strategies import classes_of, within
+from reflosses.testing.strategies import CLASSES, within
 from reflosses.transfer import predicted
 
 DTYPES = np.float64, np.float32, np.float16, ml_dtypes.bfloat16
@@ -67,7 +67,7 @@ def sample(loss, rows=4, kind=0, dtype=np.float64, scale=3.0, seed=0):
     ``kind`` 0 means classes, or 0 and 1; ``kind`` 1 probabilities, where the loss takes them.
     """
     random = np.random.default_rng(seed)
-    n = classes_of(loss)
+    n = classes_of(loss, CLASSES)
     logits = (scale * random.standard_normal((rows, n) if loss.targets.rows else rows)).astype(dtype)
     logits = predicted(loss, logits)
     if loss.targets.rows:

@@ -11,11 +11,12 @@ import ml_dtypes
 import numba
 import numpy as np
 import pytest
-from strategies import ALL_VERBS, USUAL, classes_of, each_kind, sample
+from strategies import ALL_VERBS, CLASSES, USUAL, each_kind, sample
 
 import reflosses
 from reflosses import CategoricalFocal, CrossEntropy, SigmoidFocal, device, transfer, value
 from reflosses.dispatch import Single, contract
+from reflosses.domain import classes_of
 
 ptx = pytest.importorskip("reflosses.ptx")
 from paper_gpu import GPU_BITS, PaperGPU, hand_over  # noqa: E402
@@ -105,7 +106,7 @@ def test_the_library_imports_no_cuda():
 
 def arrays_for(loss, dtype, kind):
     """Return logits, labels, one result a row and one a logit, of a loss at a dtype."""
-    n = classes_of(loss)
+    n = classes_of(loss, CLASSES)
     logits = np.zeros((2, n) if loss.targets.rows else 2, dtype)
     labels = np.zeros(2, np.int64) if loss.targets.rows and not kind else np.zeros_like(logits)
     return logits, labels, np.zeros(2, dtype), np.zeros_like(logits)

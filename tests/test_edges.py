@@ -10,6 +10,7 @@ from strategies import (
     ALL,
     ALL_VERBS,
     CASES,
+    CLASSES,
     DTYPES,
     OWN,
     PAIRS,
@@ -17,7 +18,6 @@ from strategies import (
     VERBS,
     arrays,
     bits,
-    classes_of,
     corners,
     each_kind,
     holes,
@@ -41,7 +41,7 @@ from reflosses import (
     value,
     value_and_gradient,
 )
-from reflosses.domain import Targets, is_loss, parameters, predictions
+from reflosses.domain import Targets, classes_of, is_loss, parameters, predictions
 from reflosses.losses import LOSSES
 from reflosses.oracle import certify
 from reflosses.transfer import predicted
@@ -249,7 +249,7 @@ def test_a_row_of_zeros_has_no_shares():
 
 def illegal_labels(loss):
     """Yield (labels that no loss of these targets takes, index, value) for 2 by 2 batches."""
-    n = classes_of(loss)
+    n = classes_of(loss, CLASSES)
     classes = np.zeros((2, 2) if loss.targets.rows else (2, 2, n))
     wrong = [-1, 1.5, INF, -INF, *([n, 2**40] if loss.targets.rows else [2, -0.25])]
     wrong += [0.5] if loss.targets is Targets.BINARY else []
@@ -268,7 +268,7 @@ def illegal_labels(loss):
 @each_verb
 @each_loss
 def test_illegal_labels_are_named_before_anything_is_computed(loss, verb):
-    n = classes_of(loss)
+    n = classes_of(loss, CLASSES)
     logits = np.zeros((2, 2, n))
     fitting = [np.full_like(array, 7.0) for array in arrays(run(verb, loss, logits, legal_labels(loss, logits)))]
     for labels, place, wrong in illegal_labels(loss):
@@ -614,9 +614,9 @@ def test_the_quick_path_checks_as_much_as_the_long_one(loss):
         assert bits(value_and_gradient(loss, logits, labels)) == bits(expected)
 
 
-@pytest.mark.parametrize("loss", [loss for loss in ALL if classes_of(loss, None)], ids=repr)
+@pytest.mark.parametrize("loss", [loss for loss in ALL if classes_of(loss)], ids=repr)
 def test_class_weights_fit_the_classes(loss):
-    n = classes_of(loss)
+    n = classes_of(loss, CLASSES)
     for verb in OWN:
         for labels in np.zeros(2, int), None:
             for classes in n, n + 1, n - 1:

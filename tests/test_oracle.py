@@ -243,6 +243,30 @@ class Distance(NamedTuple):
         return sum(abs(p - t) for p, t in zip(textbook.softmax(z), y))
 
 
+@pytest.mark.parametrize("t1", [0.0, 0.5])
+def test_the_edge_of_a_support_has_a_value(t1):
+    """p_0 = 0 for [0, 0, 2] at t2 = 1/2: no number of bits says so, but p_0 to a power is as small as one likes."""
+    loss = reflosses.BiTempered(t1, 0.5)
+    (value,) = certify(loss, [0.0, 0.0, 2.0], 0)
+    p = mpf(1) / (2 - mpf(t1))  # of p_2 = 1
+    assert near(value, mpf(1) / (1 - mpf(t1)) - mpf(1) / (2 - mpf(t1)) + p)
+    assert reflosses.value(loss, [0.0, 0.0, 2.0], 0) == pytest.approx(float(value), rel=4e-16)
+    with pytest.raises(ArithmeticError, match="do not decide the gradient"):
+        certify(loss, [0.0, 0.0, 2.0], 0, "gradient")
+
+
+def test_second_derivatives_do_not_depend_on_where_equal_logits_are():
+    """With huge logits few bits leave every probability a ball around 0, which has no slope."""
+    loss = reflosses.BiTempered(0.0, 0.001)
+    far, near_zero = (certify(loss, [z, z, z], 0, "hessian") for z in (2.6e28, 0.0))
+    assert all(abs(a - b) < arb(2) ** -90 and a != 0 for a, b in zip(far, near_zero, strict=True))
+
+
+def test_the_edge_of_a_support_may_have_none():
+    with pytest.raises(ArithmeticError, match="do not decide the value"):
+        certify(reflosses.BiTempered(1.5, 0.5), [0.0, 0.0, 2.0], 0)
+
+
 def test_a_kink_is_an_error_and_the_precision_comes_back():
     before = ctx.prec, ctx.cap
     assert certify(Distance(), [1.0, 1.0], [0.5, 0.5]) == [0]

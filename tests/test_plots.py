@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from matplotlib.image import imread
-from strategies import VERBS, classes_of
+from strategies import VERBS
 
 import reflosses
 from reflosses import CategoricalFocal, CrossEntropy, LabelSmoothing, SigmoidFocal, SparseLSR, plots
 from reflosses.__main__ import main
+from reflosses.domain import classes_of
 from reflosses.losses import LOSSES
 from reflosses.spelling import parse_values, snake, spelled_value
 from reflosses.transfer import predicted

@@ -15,7 +15,7 @@ import reflosses_pytest
 from reflosses import BinaryCrossEntropy, CrossEntropy, SigmoidFocal
 from reflosses.api import prepare
 from reflosses.audit.grades import GRADES
-from reflosses.domain import BELOW_ONE, NONNEGATIVE, POSITIVE, UNIT, UP_TO_HALF, Targets, predictions
+from reflosses.domain import BELOW_ONE, NONNEGATIVE, POSITIVE, UNIT, UP_TO_HALF, Targets, classes_of, predictions
 from reflosses.losses import LOSSES
 from reflosses.testing import assert_conforms, strategies
 
@@ -116,7 +116,7 @@ def test_what_is_drawn_is_legal(loss_class, data):
     loss = data.draw(strategies.losses(loss_class))
     dtype = data.draw(st.sampled_from([np.float32, np.float64]))
     z, y = data.draw(strategies.inputs(loss, dtype, rows=3))
-    n = strategies.classes_of(loss)
+    n = classes_of(loss, strategies.CLASSES)
     prepare(loss)  # refuses illegal parameters
     assert type(loss) is loss_class and z.dtype == dtype
     assert z.shape == ((3, n) if loss.targets.rows else (3,)) and all(x in predictions(loss) for x in z.ravel())

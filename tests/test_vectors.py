@@ -114,9 +114,10 @@ def test_differences_of_scaled_rows(shape, dtype):
 def test_distances_from_the_largest_of_a_row(shape, dtype):
     t, z, largest = entries(shape), entries(shape).astype(dtype), np.linspace(2, 9, shape[0])
     t[0, 0], z[0, 0], z[-1, -1] = 0.0, -np.inf, -np.inf
+    t[-1, shape[1] // 2] = np.nan
     whole = np.full(math.prod(shape) + 16, GUARD)
     distance_rows(t, largest, z, whole[8:-8].reshape(shape))
     with np.errstate(invalid="ignore"):
         expected = np.where(t == 0, 0.0, t * (largest[:, None] - z.astype(np.float64)))
-    assert np.array_equal(whole[8:-8].reshape(shape), expected)
+    assert np.array_equal(whole[8:-8].reshape(shape), expected, equal_nan=True)
     assert (whole[:8] == GUARD).all() and (whole[-8:] == GUARD).all()

@@ -14,13 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize
 
+from ..domain import classes_of
 from ..spelling import spelled
 from ..transfer import predicted
 from . import model as m
 from .findings import Finding
 from .hypotheses import hypotheses
 from .model import Inputs, Model, Result, evaluate, modelled
-from .points import _classes as classes_of
 
 VERBS = "value", "gradient", "hessian"
 EXACT = 64.0  # ulps of the terms: what sums in another order, and a logit's rounding, may differ by

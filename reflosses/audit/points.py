@@ -10,7 +10,7 @@ from typing import NamedTuple
 import ml_dtypes
 import numpy as np
 
-from ..domain import REAL, Targets, predictions
+from ..domain import REAL, Targets, classes_of, predictions
 from ..transfer import predicted
 
 # Where things happen: p leaves float32 at 17 and float64 at 37, exp overflows at 88 and 709 and
@@ -63,18 +63,11 @@ def _points(loss, dtype, random, count):
     """Return the test points of a loss of logits."""
     if not loss.targets.rows:
         return _pointwise_points(loss.targets, dtype, random, count)
-    fixed = _classes(loss)
+    fixed = classes_of(loss)
     if fixed:
         return _row_points(fixed, dtype, random, count)
     groups = [group for classes in FULL for group in _row_points(classes, dtype, random, count)]
     return groups + [group for classes in OTHERS for group in _many_classes(classes, dtype, random)]
-
-
-def _classes(loss):
-    """Return the length of a loss's per-class field, or None if it has none."""
-    parts = [part for part in loss if hasattr(part, "__len__")]
-    lengths = [_classes(part) if hasattr(part, "_fields") else len(part) for part in parts]
-    return next(filter(None, lengths), None)
 
 
 # Single logits ------------------------------------------------------------------------------

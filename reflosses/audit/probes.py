@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..domain import classes_of
 from ..spelling import spelled
 from ..transfer import predicted
 from .call import Call
 from .expected import counted, divisors, expected
 from .findings import Finding
-from .points import _classes as classes_of
 
 GIT = "https://github.com/"
 NEAR = 1e-3  # relative to the largest: probes look for other rules, not for lost digits
@@ -41,7 +41,7 @@ class Bench:
         self.implementation, self.loss, self.dtype = implementation, loss, np.dtype(dtype)
         random = np.random.default_rng(5)
         self.rows = loss.targets.rows
-        self.classes = (classes_of(loss) or 3) if self.rows else 1
+        self.classes = classes_of(loss, 3) if self.rows else 1
         z = 1.5 * random.standard_normal((6, self.classes) if self.rows else 6)
         self.z = predicted(loss, z.astype(self.dtype))
         y = np.arange(6) % self.classes if self.rows else (np.arange(6) % 2).astype(self.dtype)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..domain import classes_of
 from ..transfer import predicted
 from .call import Answer, Call, parameters_of, role
 from .frames import FRAMES, detected
@@ -147,7 +148,7 @@ def recognise(function, loss, name, framework=None, arguments=None):
     adapted = Adapted(function, loss, framework, arguments)
     random = np.random.default_rng(0)
     z = random.standard_normal(SIZE if loss.targets.rows else SIZE[:1]).astype(np.float32)
-    z = predicted(loss, z[:, : _classes(loss)] if loss.targets.rows and _classes(loss) else z)
+    z = predicted(loss, z[:, : classes_of(loss)] if loss.targets.rows else z)
 
     def implementation(**more):
         argument = "torch.tensor({})" if adapted.framework == "torch" else "{}"
@@ -177,16 +178,6 @@ def recognise(function, loss, name, framework=None, arguments=None):
             raise
         return implementation(one_hot=True)
     return implementation(rows=rows)
-
-
-def _classes(loss):
-    """Return the number of classes that a loss with a parameter per class is made for, or None."""
-    for part in loss:
-        if hasattr(part, "__len__"):
-            found = _classes(part) if hasattr(part, "_fields") else len(part)
-            if found:
-                return found
-    return None
 
 
 def _first(adapted, z, y):

@@ -10,7 +10,7 @@ from importlib.resources import files
 import numpy as np
 from flint import arb
 
-from ..domain import REAL, identity, predictions
+from ..domain import REAL, classes_of, identity, predictions
 from ..oracle import certify, magnitude
 from ..transfer import predicted
 from .points import points
@@ -75,10 +75,14 @@ class Batch:
         """Return a function of every row, flattened, as the balls that ``errors`` takes."""
         found = []
         for z, y in zip(self.logits, self.labels, strict=True):
-            if verb != "value" and on_kink(self.loss, z, y):  # where there is nothing to claim
-                found += [arb.nan()] * np.size(z)
-            else:
-                found += function(self.loss, z, y, verb)
+            nothing = [arb.nan()] * (1 if verb == "value" else np.size(z))
+            edge = on_kink(self.loss, z, y)
+            try:
+                found += nothing if edge and verb != "value" else function(self.loss, z, y, verb)
+            except ArithmeticError:
+                if not edge:
+                    raise
+                found += nothing  # log p, where no number of bits tells p from 0
         return found
 
     @cached_property
@@ -147,14 +151,9 @@ def _stated(loss):
     """Return the verbs for which a loss states the terms whose sum the result is."""
     if not hasattr(loss, "magnitudes"):
         return ()
-    classes = next((len(part) for part in _leaves(loss) if hasattr(part, "__len__")), 2)
+    classes = classes_of(loss, 2)
     z = predicted(loss, np.zeros(classes)).tolist()
     return loss.magnitudes(z, [1 / classes] * classes) if loss.targets.rows else loss.magnitudes(z[0], 1.0)
-
-
-def _leaves(loss):
-    """Return the parameters of a loss, those of the losses within it included."""
-    return [x for part in loss for x in (_leaves(part) if hasattr(part, "_fields") else [part])]
 
 
 def _floats(balls):

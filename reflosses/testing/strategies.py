@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ..audit.points import GAPS
-from ..domain import REAL, Targets, is_loss, predictions
+from ..domain import REAL, Targets, classes_of, predictions
 from ..domain import parameters as fields_of
 from ..losses import LOSSES
 from ..transfer import predicted
@@ -150,14 +150,3 @@ def inputs(draw, loss, dtype=np.float64, rows=1, classes=CLASSES):
     chosen = draw(st.lists(st.none() | ends, min_size=p.size, max_size=p.size))
     moved = np.where([x is None for x in chosen], p.ravel(), np.array(chosen, float))
     return moved.reshape(p.shape).astype(dtype), y
-
-
-def classes_of(loss, default=CLASSES):
-    """Return how many classes a loss fixes by a field with one number for each, or the default."""
-    domains = {parameter.name: parameter for parameter in fields_of(type(loss))}
-    for name, field in zip(loss._fields, loss, strict=True):
-        if is_loss(field):
-            return classes_of(field, default)
-        if domains[name].per_class and field is not None:
-            return len(field)
-    return default
