@@ -12,6 +12,7 @@ import math
 
 from .special import (
     exp,
+    exp_parts,
     exp_sum,
     expm1,
     expm1_parts,
@@ -22,6 +23,7 @@ from .special import (
     power,
     power_parts,
     product,
+    times,
     two_sum,
 )
 
@@ -45,40 +47,58 @@ EXP_TAIL = (
     4.83445137390608e-14,
 )
 NODES = (  # of Gauss and Legendre's rule for integrals from 0 to 1
-    0.005299532504175031,
-    0.0277124884633837,
+    0.005299532504175033,
+    0.02771248846338371,
     0.06718439880608412,
-    0.1222977958224985,
+    0.12229779582249849,
     0.19106187779867811,
     0.2709916111713863,
     0.35919822461037054,
     0.4524937450811813,
     0.5475062549188188,
     0.6408017753896295,
-    0.7290083888286136,
+    0.7290083888286137,
     0.8089381222013219,
     0.8777022041775016,
-    0.9328156011939159,
+    0.9328156011939158,
     0.9722875115366163,
     0.994700467495825,
 )
-WEIGHTS = (  # of the same
-    0.013576229705877088,
-    0.031126761969323728,
-    0.0475792558412463,
-    0.062314485627767036,
-    0.07479799440828835,
-    0.08457825969750132,
-    0.09130170752246182,
-    0.09472530522753432,
-    0.09472530522753432,
-    0.09130170752246182,
-    0.08457825969750132,
-    0.07479799440828835,
-    0.062314485627767036,
-    0.0475792558412463,
-    0.031126761969323728,
-    0.013576229705877088,
+NODES_LOW = (  # what rounding took from them
+    3.549625692697504e-19,
+    1.6866932153615707e-18,
+    5.6578389899249184e-18,
+    -3.742755139400722e-18,
+    1.1061760986731832e-17,
+    -8.331202085479629e-18,
+    1.0979395626296066e-18,
+    -6.775096516135573e-18,
+    -4.8736054715122254e-17,
+    -1.0979395626296066e-18,
+    -4.7179949145778197e-17,
+    -1.1061760986731832e-17,
+    -3.789060828404265e-17,
+    4.985331224133291e-17,
+    -1.2095034071222413e-17,
+    -2.957047783234961e-18,
+)
+WEIGHTS = (  # of the same rule
+    0.013576229705877048,
+    0.031126761969323947,
+    0.04757925584124639,
+    0.06231448562776694,
+    0.07479799440828837,
+    0.08457825969750127,
+    0.09130170752246179,
+    0.09472530522753425,
+    0.09472530522753425,
+    0.09130170752246179,
+    0.08457825969750127,
+    0.07479799440828837,
+    0.06231448562776694,
+    0.04757925584124639,
+    0.031126761969323947,
+    0.013576229705877048,
 )
 
 
@@ -91,52 +111,67 @@ def expm1_over(d, d_low, a, a_low):
 
 
 @inline
-def divergence(log_p, low, log_y, log_low, b, b_low):
-    """Return ∫ (x - y) x^(b-1) dx from y to p, b <= 1: never negative, and ∞ for p = 0 >= b.
-
-    With D = log(p/y) it is y^(b+1) ∫ (e^w - 1) e^(bw) dw from 0 to D.  Where D is moderate, sixteen
-    nodes of Gauss and Legendre do it, whose terms share a sign; beyond, the two terms of the closed
-    form are far apart, taken relative to the larger one of p and y.
-    """
-    d, error = two_sum(log_p, -log_y)
-    d_low = error + (low - log_low) if abs(d) < math.inf else 0.0
-    next_b, next_low = two_sum(b, 1.0)
-    next_low += b_low
-    if abs(d) * (1.0 + abs(b)) <= 6.0 and not (d > 1.5 and b >= 0.0):
-        total, lost = 0.0, 0.0
-        for k in range(16):
-            w, w_low = product(d, NODES[k])
-            term = WEIGHTS[k] * (expm1(w, w_low) * exp_sum(*power_parts(w, w_low, b, b_low)))
-            total, error = two_sum(total, term)
-            lost += error
-        high, error = product(d, total)
-        error += d * lost + expm1(d) * exp(b * d) * d_low
-        factor = power(log_y, log_low, next_b, next_low)
-        return fma(factor, high, factor * error)
-    if d == -math.inf:
-        total = 1.0 / b - 1.0 / next_b if b > 0.0 else math.inf
-        return power(log_y, log_low, next_b, next_low) * total
-    if d > 0.0:
-        if b >= 0.0:
-            beside = expm1_over(-d, -d_low, b, b_low) * exp_sum(-d, -d_low)
-        else:
-            beside = expm1_over(-d, -d_low, -b, -b_low) * power(d, d_low, -next_b, -next_low)
-            if beside == -math.inf:  # both terms are infinite
-                return math.inf
-        return power(log_p, low, next_b, next_low) * (beside - expm1_over(-d, -d_low, next_b, next_low))
-    beside = expm1_over(d, d_low, b, b_low)
-    if beside == -math.inf:
-        return math.inf
-    return power(log_y, log_low, next_b, next_low) * (expm1_over(d, d_low, next_b, next_low) - beside)
-
-
-@inline
 def expm1_over_parts(d, d_low, a, a_low):
     """Return (exp(a d) - 1)/a as high + low with relative error below 2^-56, d at a = 0."""
     high, low = expm1_parts(*power_parts(d, d_low, a, a_low))
     q = high / a
     q_low = (fma(-q, a, high) + (low - q * a_low)) / a
     return (d, d_low) if a == 0.0 else (q, q_low)
+
+
+@inline
+def power_times(log_x, low, a, a_low, y, y_low):
+    """Return x^a (y + y_low), rounded about once, where x^a alone may overflow."""
+    high, low = power_parts(log_x, low, a, a_low)
+    shift = 2.0 if high > 300.0 else 0.0
+    high, error = two_sum(high, -shift * LN_SCALE_HIGH)
+    factor, factor_low = exp_parts(min(high, 600.0), error + (low - shift * LN_SCALE_LOW) if high < 600.0 else 0.0)
+    result = times(factor, factor_low, y, y_low)
+    return result * 2.0**200 * 2.0**200 if shift > 0.0 else result
+
+
+@inline
+def divergence(log_p, low, log_y, log_low, b, b_low):
+    """Return ∫ (x - y) x^(b-1) dx from y to p, b <= 1: never negative, and ∞ for p = 0 >= b.
+
+    With D = log(p/y) it is y^(b+1) ∫ (e^w - 1) e^(bw) dw from 0 to D.  Where D is moderate, sixteen
+    nodes of Gauss and Legendre do it, whose terms share a sign; beyond, the two terms of the closed
+    form are far apart, and carried to more digits than cancel.  For p above y all of it is taken
+    relative to p, unless y^b is the larger by far.
+    """
+    d, error = two_sum(log_p, -log_y)
+    d_low = error + (low - log_low) if abs(d) < math.inf else 0.0
+    next_b, next_low = two_sum(b, 1.0)
+    next_low += b_low
+    if d == -math.inf:
+        total = 1.0 / b - 1.0 / next_b if b > 0.0 else math.inf
+        return power(log_y, log_low, next_b, next_low) * total
+    if abs(d) * (1.0 + abs(b)) <= 6.0 and not (d > 1.5 and b >= 0.0):
+        total, lost = 0.0, 0.0
+        for k in range(16):
+            w, w_low = product(d, NODES[k])
+            w_low += d * NODES_LOW[k]
+            term = WEIGHTS[k] * (expm1(w, w_low) * exp_sum(*power_parts(w, w_low, b, b_low)))
+            total, error = two_sum(total, term)
+            lost += error
+        high, error = product(d, total)
+        error += d * lost + expm1(d) * exp(b * d) * d_low
+        return power_times(log_y, log_low, next_b, next_low, high, error)
+    from_p = d > 0.0 and b >= -0.5
+    x, x_low = (-d, -d_low) if from_p else (d, d_low)
+    whole, whole_low = expm1_over_parts(x, x_low, next_b, next_low)
+    beside, beside_low = expm1_over_parts(x, x_low, b, b_low)
+    if beside == -math.inf:  # both terms are infinite
+        return math.inf
+    if from_p:
+        e, e_low = exp_parts(x, x_low)
+        high, error = product(beside, e)
+        whole, whole_low, beside, beside_low = high, error + (beside * e_low + beside_low * e), whole, whole_low
+    total, error = two_sum(whole, -beside)
+    error += whole_low - beside_low
+    if from_p:
+        return power_times(log_p, low, next_b, next_low, total, error)
+    return power_times(log_y, log_low, next_b, next_low, total, error)
 
 
 @inline
@@ -275,4 +310,4 @@ def slopes(t1, t2, log_p, low, q, c, y):
     apart = -c if y == 1.0 else q - y
     slope = whole if y == 0.0 else apart * part
     steep = power(log_p, low, *two_sum(t2, -1.0)) if log_p > -math.inf else 0.0
-    return slope, mass_times(whole + a * slope, steep)
+    return slope, mass_times(whole, steep) + a * mass_times(slope, steep)  # a F' alone may overflow

@@ -181,7 +181,7 @@ def gradient_entry(q, c, f1, without):
 @inline
 def hessian_entry(q, c, f2, without, slopes):
     """Return ∂²ℓ/∂z² of a class; ``without`` is Σ F'' over the others and ``slopes`` Σ F' over all."""
-    bend = f2 * c * c + q * q * without
+    bend = f2 * c * c + mass_times(q * q, without)  # a sum of huge terms does not reach a class without mass
     return bend - slopes * (q * c)
 
 
@@ -254,7 +254,7 @@ def hessian_row(loss, m, u, q, c, f1, f2, scale, diagonal, out):
     for i in range(n):
         for j in range(n):
             without_both = others - f2[j] if i == m else others - f2[i] if j == m else everything - f2[i] - f2[j]
-            bend = without_both * q[i] * q[j] - f2[i] * c[i] * q[j] - f2[j] * c[j] * q[i]
+            bend = mass_times(q[j], mass_times(q[i], without_both)) - f2[i] * c[i] * q[j] - f2[j] * c[j] * q[i]
             out[i, j] = mass_times(scale, bend + slopes * q[i] * q[j])
     hessian_diagonal_row(loss, m, u, q, c, f1, f2, scale, diagonal)
     for i in range(n):
@@ -286,4 +286,4 @@ def hessian_vector_row(loss, m, u, q, c, f1, f2, vector, scale, centered, out):
     for k in range(n):
         here = f2[k] * centered[k]
         without_k = others if k == m else everything - here
-        out[k] = mass_times(scale, here * c[k] - q[k] * without_k - slopes * (q[k] * centered[k]))
+        out[k] = mass_times(scale, here * c[k] - mass_times(q[k], without_k) - slopes * (q[k] * centered[k]))

@@ -34,6 +34,7 @@ CORE = "value", "gradient", "hessian_diagonal"  # what every dtype is judged by
 ULPS = {"value": 2, "gradient": 4, "hessian_diagonal": 4}  # allowed in float64 ...
 OTHERS = 8  # ... and in the results made of many of these
 MANY = 10, 100, 1000  # classes at which only a loss's defaults are judged
+HUGE = 2.0**1000  # slopes up to which there are claims; those of bi-tempered losses grow as p^(t2 - t1)
 FEW = 20  # classes up to which whole Hessians are certified; beyond, three entries of the diagonal
 
 
@@ -132,6 +133,8 @@ def _certified(loss, z, y, vector, verbs):
             assert edge or verb == "label_gradient" or infinite, paste(loss, z, y)
             continue
         terms = magnitude(loss, z, y, verb, certified=truth)
+        if verb == "gradient" and any(x > HUGE for x in terms):
+            return  # sums of slopes, and second derivatives, may overflow: nothing is claimed
         yield verb, truth, terms, slice(None)
         if verb == "hessian" and "hessian_vector_product" in verbs:
             v = [arb(float(x)) for x in np.ravel(vector)]

@@ -36,7 +36,7 @@ class BiTempered(NamedTuple):
     --------
     J has no cancellation, so that a confident row's value, about (1 - p)²/2, keeps its digits; it is
     log p that is carried to twice the precision.  For soft labels p - y cancels near p = y.  For
-    t1 > 1 + t2, F' of a tiny p may overflow, and sums of infinite terms with both signs are nan.
+    t1 > t2, F' of a tiny p is huge: in rows where it reaches 2^1000, sums may be ∞ or nan.
 
     References
     ----------

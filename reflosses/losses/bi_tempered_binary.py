@@ -53,7 +53,7 @@ class BiTemperedBinary(NamedTuple):
     --------
     The smaller probability is found directly and the larger one's complement is that; log p is carried
     to twice the precision.  For soft labels ℓ' vanishes at p = y, and near there only its absolute
-    error is small.
+    error is small.  For t1 > t2 and slopes of 2^1000 or more, second derivatives may be ∞ or nan.
 
     References
     ----------
@@ -85,10 +85,10 @@ class BiTemperedBinary(NamedTuple):
         e0, e1 = escorts(zero, one, self.t2)
         slope0, bend0 = slopes(self.t1, self.t2, *zero, not_y)
         slope1, bend1 = slopes(self.t1, self.t2, *one, y)
-        pull = (slope0 + slope1) * self.t2
+        pull = slope0 + slope1
         beta, beta_low = two_sum(self.t2, -1.0)
-        bend0 = bend0 - mass_times(e0, pull * power(zero[0], zero[1], beta, beta_low))
-        bend1 = bend1 - mass_times(e1, pull * power(one[0], one[1], beta, beta_low))
+        bend0 = bend0 - mass_times(e0, pull * (self.t2 * power(zero[0], zero[1], beta, beta_low)))
+        bend1 = bend1 - mass_times(e1, pull * (self.t2 * power(one[0], one[1], beta, beta_low)))
         value = payment(self.t1, zero[0], zero[1], not_y) + payment(self.t1, one[0], one[1], y)
         return value, e0 * slope1 - e1 * slope0, e0 * e0 * bend1 + e1 * e1 * bend0
 
