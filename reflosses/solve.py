@@ -13,8 +13,9 @@ __all__ = ["solve", "steepness"]
 
 SOLVERS = {"trust-krylov": "trust-krylov", "lbfgs": "L-BFGS-B"}
 WIDEST = 1e8  # a trust region's radius: none that a coefficient needs, and its square is far from overflow
+FINEST = 1e-6  # of a gradient, below which values hardly tell a better point
 PATIENCE = 20  # steps of a trust region without effect; it has shrunk to 4^-20, a millionth of a millionth
-RESIDUAL = 1e-4  # of the linear equations of a last step, of which there may be more than one
+RESIDUAL = 1e-8  # of the linear equations of a last step, relative to their matrix and what is left
 NOISE = 1e-12  # relative: by how much the value may rise in a last step, many times its rounding
 
 
@@ -22,8 +23,8 @@ def solve(objective, start, *, solver="trust-krylov", max_iter=1000, tol=1e-6, u
     """Minimise an objective divided by its unit.
 
     A trust region compares values, in which a step near the minimum drowns: it changes them by about the
-    square of the gradient, and they have 16 digits.  So a last step of Newton's, or several if the gradient
-    is not yet small enough, is judged by the gradient alone.
+    square of the gradient, and they have 16 digits.  So last steps of Newton's, one at least, are judged by
+    the gradient.
 
     Parameters
     ----------
@@ -64,8 +65,8 @@ def solve(objective, start, *, solver="trust-krylov", max_iter=1000, tol=1e-6, u
     if solver == "lbfgs":
         options |= {"ftol": 64 * np.finfo(float).eps, "maxls": 50}
         return minimize(fun, start, jac=jac, method=SOLVERS[solver], options=options)
-    options["max_trust_radius"] = WIDEST
-    with np.errstate(invalid="ignore"):  # of 0 times ∞ in a trust region that has shrunk to nothing
+    options |= {"gtol": max(tol, FINEST), "max_trust_radius": WIDEST}
+    with np.errstate(invalid="ignore", over="ignore"):  # in trlib, where a trust region has shrunk to nothing
         result = minimize(
             fun, start, jac=jac, hessp=hessp, method=SOLVERS[solver], options=options, callback=_until_stuck()
         )
