@@ -12,6 +12,7 @@ from .risk import sloped
 __all__ = ["solve", "steepness"]
 
 SOLVERS = {"trust-krylov": "trust-krylov", "lbfgs": "L-BFGS-B"}
+AFTERWARDS = "trust-ncg"  # goes on where Krylov's method gives up, as it does on curvatures of 1e-7
 WIDEST = 1e8  # a trust region's radius: none that a coefficient needs, and its square is far from overflow
 FINEST = 1e-6  # of a gradient, below which values hardly tell a better point
 PATIENCE = 20  # steps of a trust region without effect; it has shrunk to 4^-20, a millionth of a millionth
@@ -66,10 +67,15 @@ def solve(objective, start, *, solver="trust-krylov", max_iter=1000, tol=1e-6, u
         options |= {"ftol": 64 * np.finfo(float).eps, "maxls": 50}
         return minimize(fun, start, jac=jac, method=SOLVERS[solver], options=options)
     options |= {"gtol": max(tol, FINEST), "max_trust_radius": WIDEST}
-    with np.errstate(invalid="ignore", over="ignore"):  # in trlib, where a trust region has shrunk to nothing
-        result = minimize(
-            fun, start, jac=jac, hessp=hessp, method=SOLVERS[solver], options=options, callback=_until_stuck()
-        )
+    x, iterations = start, 0
+    for method in SOLVERS[solver], AFTERWARDS:
+        options["maxiter"] = max_iter - iterations
+        with np.errstate(invalid="ignore", over="ignore"):  # in trlib, where a trust region has shrunk to nothing
+            result = minimize(fun, x, jac=jac, hessp=hessp, method=method, options=options, callback=_until_stuck())
+        x, iterations = result.x, iterations + result.nit
+        if np.linalg.norm(result.jac) < options["gtol"] or iterations >= max_iter:
+            break
+    result.nit = iterations
     return _settled(result, fun, jac, hessp, max_iter, tol)
 
 
@@ -102,8 +108,8 @@ def _settled(result, fun, jac, hessp, max_iter, tol):
         if size <= tol:
             break
     result.success = bool(size <= tol)
-    if result.success:
-        result.message = "Optimization terminated successfully."
+    if result.nit < max_iter:
+        result.message = f"the gradient is {size:.1e}, of which {tol:.1e} was asked for."
     return result
 
 
