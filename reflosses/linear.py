@@ -1,5 +1,7 @@
 """A linear classifier with any loss, in scikit-learn's conventions; needs scikit-learn."""
 
+# ruff: noqa: N803, N806 - rows are X to scikit-learn
+
 import warnings
 from typing import NamedTuple
 
@@ -47,7 +49,8 @@ class LossLinearClassifier(ClassifierMixin, BaseEstimator):
         Whether ``fit`` begins where the last one ended, if there was one, and not at 0.
     solver : {"trust-krylov", "lbfgs"}
         Of ``scipy.optimize.minimize``: a trust region with the loss's exact Hessian-vector products, which
-        leaves saddles behind, or L-BFGS, which needs gradients only.
+        leaves saddles behind, or L-BFGS, which needs gradients only.  The first reserves up to 16 GB of
+        addresses where there are more than 20 000 coefficients, and uses little of it.
     max_iter : int
         Iterations after which to give up, with a ``ConvergenceWarning``.
     tol : float

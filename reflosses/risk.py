@@ -1,5 +1,7 @@
 """The mean loss of a linear model with a quadratic penalty, in the form that SciPy minimises."""
 
+# ruff: noqa: N803, N806 - rows are X to scikit-learn
+
 from collections import deque
 from typing import NamedTuple
 
