@@ -150,7 +150,7 @@ class _Call:
     def results(self, *wanted):
         """Return value and gradient, those that are wanted (0, 1)."""
         options = {"normalized": self.normalized} | ({"wrt": self.wrt} if 1 in wanted else {})
-        metas = dict(zip(wanted, _tuple(self.on_no_rows(VERBS[wanted], options)), strict=True))
+        nothing = dict(zip(wanted, _tuple(self.on_no_rows(VERBS[wanted], options)), strict=True))
         divisor = self.divisor()
         factor = divisor.map_blocks(_reciprocal, meta=np.empty(()))
         rows, entries = tuple(range(len(self.batch))), tuple(range(len(self.shape)))
@@ -174,24 +174,25 @@ class _Call:
             align_arrays=False,
             meta=np.empty((0,) * len(rows)),
         )
-        return tuple(self.pick(k, blocks, metas[k], divisor) for k in wanted)
+        return tuple(self.pick(k, blocks, nothing[k].dtype, divisor) for k in wanted)
 
-    def pick(self, k, blocks, meta, divisor):
+    def pick(self, k, blocks, dtype, divisor):
         """Return the value or the gradient from what the blocks return."""
         rows, more = tuple(range(len(self.batch))), dict(enumerate(self.shape[len(self.batch) :], len(self.batch)))
         take = partial(da.blockwise, itemgetter(k), token=VERBS[k,].__name__)
         if k:
-            return take((*rows, *more), blocks, rows, new_axes=more, meta=meta)
+            return take((*rows, *more), blocks, rows, new_axes=more, meta=np.empty((0,) * len(self.shape), dtype))
         if self.reduction == "none":
-            return take(rows, blocks, rows, meta=meta)
+            return take(rows, blocks, rows, meta=np.empty((0,) * len(rows), dtype))
         sums = take(rows, blocks, rows, adjust_chunks=dict.fromkeys(rows, 1), meta=np.empty((0,) * len(rows)))
-        return da.map_blocks(partial(_quotient, meta.dtype), self.total(sums), divisor, meta=meta, token="value")
+        quotient = partial(_quotient, dtype)
+        return da.map_blocks(quotient, self.total(sums), divisor, meta=np.empty((), dtype), token="value")
 
     def on_no_rows(self, verb, options):
         """Return the verb's results for no rows: their dtypes, and its complaints about all but labels."""
 
         def empty(x):
-            return None if x is None else np.empty((0,) * len(self.batch) + x.shape[len(self.batch) :], x.dtype)
+            return None if x is None else np.empty((0,) * max(len(self.batch), 1) + x.shape[len(self.batch) :], x.dtype)
 
         logits, labels, weight, upstream = map(empty, (self.logits, self.labels, self.weight, self.upstream))
         return verb(self.loss, logits, labels, weight=weight, upstream=upstream, **options)
