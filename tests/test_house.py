@@ -62,6 +62,8 @@ MAY_IMPORT = {
     },
     "compat": {"api", "arrays", "compat", "domain", "labels", "losses", "plots", "transfer"},
     "__init__": {"api", "audit", "domain", "losses", "textbook", "threads", "transfer", "version"},
+    "objectives": {"api", "dispatch", "domain", "losses", "objectives", "spelling", "transfer"},
+    "boosting": {"domain", "objectives"},
     "oracle": set(),
     "spelling": {"api", "domain", "losses"},
     "plots": {"api", "dispatch", "domain", "spelling", "transfer"},
