@@ -9,6 +9,7 @@ from ..losses import CrossEntropy
 from ..objectives import Metric, predict_proba
 from .common import constant, objective_of, refuse_objective, rows_of, spread
 
+OWN = "loss", "curvature", "start"
 IGNORED = "is_unbalance", "unbalance", "unbalanced_sets", "scale_pos_weight"  # by objectives of others
 
 
@@ -50,6 +51,8 @@ class LGBMLossClassifier(LGBMClassifier):
     array(['no', 'yes'], dtype='<U3')
     """
 
+    _in_lightgbm = False
+
     def __init__(self, loss=CrossEntropy(), *, curvature="auto", start="auto", **kwargs):
         refuse_objective(kwargs)
         super().__init__(**{"metric": "None", **kwargs})
@@ -58,8 +61,17 @@ class LGBMLossClassifier(LGBMClassifier):
     def get_params(self, deep=True):
         """Return all parameters; the objective is none of them."""
         params = super().get_params(deep)
-        params.pop("objective", None)
+        for name in ("objective", *(OWN if self._in_lightgbm else ())):
+            params.pop(name, None)
         return params
+
+    def _process_params(self, stage):
+        """Hide what LightGBM does not know: for it, "loss" is another name of the objective."""
+        self._in_lightgbm = True
+        try:
+            return super()._process_params(stage)
+        finally:
+            self._in_lightgbm = False
 
     def fit(self, X, y, sample_weight=None, init_score=None, eval_set=None, **options):
         """Fit to classes of any kind; all arguments are those of ``LGBMClassifier.fit``.

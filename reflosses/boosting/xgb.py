@@ -49,6 +49,8 @@ class XGBLossClassifier(XGBClassifier):
     array(['no', 'yes'], dtype='<U3')
     """
 
+    _labels = None
+
     def __init__(self, loss=CrossEntropy(), *, curvature="auto", start="auto", class_weight=None, **kwargs):
         refuse_objective(kwargs)
         super().__init__(**kwargs)
