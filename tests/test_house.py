@@ -62,6 +62,8 @@ MAY_IMPORT = {
     },
     "compat": {"api", "arrays", "compat", "domain", "labels", "losses", "plots", "transfer"},
     "__init__": {"api", "audit", "domain", "losses", "textbook", "threads", "transfer", "version"},
+    "objectives": {"api", "dispatch", "domain", "losses", "objectives", "spelling", "transfer"},
+    "boosting": {"api", "boosting", "losses", "objectives"},
     "oracle": set(),
     "spelling": {"api", "domain", "losses"},
     "plots": {"api", "dispatch", "domain", "spelling", "transfer"},
@@ -72,17 +74,20 @@ MAY_IMPORT = {
 }
 SYSTEMS = {"jax", "keras", "optax", "scipy", "sklearn", "torch"}
 HEAVY = {
+    "catboost",
     "click",
     "flint",
     "hypothesis",
     "jinja2",
+    "lightgbm",
     "markupsafe",
     "matplotlib",
     "ml_dtypes",
     "rich",
     "safetensors",
+    "xgboost",
 } | SYSTEMS
-MAY_BE_HEAVY = {"audit", "commands", "oracle", "plots", "testing", "__main__"}
+MAY_BE_HEAVY = {"audit", "boosting", "commands", "oracle", "plots", "testing", "__main__"}
 
 
 def part(path):
