@@ -15,6 +15,7 @@ from .domain import Targets
 from .losses import *  # noqa: F403
 from .losses import LOSSES
 from .losses import __all__ as _losses
+from .risk import scipy_objective
 from .threads import set_thread_count, thread_count
 from .transfer import (
     exp_t,
@@ -45,6 +46,7 @@ __all__ = [
     "log_softmax",
     "log_t",
     "parameter_gradient",
+    "scipy_objective",
     "set_thread_count",
     "sigmoid",
     "softmax",
