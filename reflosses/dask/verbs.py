@@ -1,4 +1,4 @@
-"""Losses of data that no memory holds: value and gradient of dask arrays, lazily.
+"""Value and gradient of dask arrays, lazily.
 
 The verbs have the arguments of those in ``reflosses.api``, any of which may be dask arrays, and return
 dask arrays in blocks of the logits' rows: one block is one call of the verb of the same name, so
@@ -22,19 +22,14 @@ import math
 from functools import partial
 from operator import itemgetter
 
+import dask.array as da
 import numpy as np
+from dask.base import tokenize
+from dask.layers import ArraySliceDep
 
-try:
-    import dask.array as da
-    from dask.base import tokenize
-    from dask.layers import ArraySliceDep
-except ModuleNotFoundError as error:
-    message = f"reflosses.dask needs {error.name}, which is not installed: pip install 'reflosses[dask]'"
-    raise ModuleNotFoundError(message, name=error.name) from None
-
-from . import api
-from .arrays import rounded
-from .stamp import stamp
+from .. import api
+from ..arrays import rounded
+from ..stamp import stamp
 
 __all__ = ["gradient", "value", "value_and_gradient"]
 
@@ -122,7 +117,7 @@ class _Call:
             raise ValueError(f"reduction must be one of {', '.join(api.REDUCTIONS)}, got {reduction!r}")
         self.loss, self.classes, self.reduction = loss, prepared.classes, reduction
         self.normalized, self.wrt = normalized, wrt
-        logits, labels = _known(logits, "logits"), _known(labels, "labels")
+        logits, labels = known(logits, "logits"), known(labels, "labels")
         self.shape = logits.shape
         self.batch = self.shape[:-1] if prepared.rows else self.shape
         if labels.shape not in (self.batch, self.shape):
@@ -138,7 +133,7 @@ class _Call:
         """Return one number for each value, in the blocks of the rows."""
         if x is None:
             return None
-        x = _known(x, name)
+        x = known(x, name)
         try:
             fits = np.broadcast_shapes(x.shape, self.batch) == self.batch
         except ValueError:
@@ -212,7 +207,7 @@ class _Call:
         return da.reduction(x, add, add, dtype=np.float64, concatenate=True, split_every=MERGED, meta=np.empty(()))
 
 
-def _known(x, name):
+def known(x, name):
     """Return a dask array, each of whose blocks has a known length."""
     x = da.asarray(x)
     if any(map(math.isnan, x.shape)):
