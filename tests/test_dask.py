@@ -17,6 +17,7 @@ distributed = pytest.importorskip("distributed")
 
 import reflosses.dask as lazy  # noqa: E402
 
+pytestmark = pytest.mark.xdist_group("dask")  # one cluster at a time
 CASES = [(SigmoidFocal(), 0), (CrossEntropy(), 0), (CrossEntropy(), 1), (LabelSmoothing(CrossEntropy(), 0.2), 0)]
 UNITS = 2.0**-52
 
@@ -26,26 +27,6 @@ def in_this_thread():
     """Compute where the test runs."""
     with dask.config.set(scheduler="synchronous"):
         yield
-
-
-@pytest.fixture(scope="module")
-def client():
-    """A cluster of two processes that talks to itself only; it is closed whatever happens."""
-    settings = {"distributed.comm.timeouts.connect": "60s", "distributed.worker.memory.terminate": False}
-    with (
-        dask.config.set(settings),
-        distributed.LocalCluster(
-            n_workers=2,
-            processes=True,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address=None,
-            memory_limit="1GiB",
-            silence_logs=50,
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
 
 
 def cut(x, rows):
