@@ -20,10 +20,14 @@ FAR_APART = 760, 40  # rows of the two workers
 
 
 def table(classes=3):
-    """Return features of few values, so that all histograms have the same bins, classes and weights."""
+    """Return features, classes and weights.
+
+    Each feature has five equally frequent values, so that the bins of histograms are the same whoever makes
+    them: LightGBM has each worker make some, from the rows that it has.
+    """
     X, y = make_classification(800, 6, n_informative=5, n_redundant=0, n_classes=classes, flip_y=0.2, random_state=2)
     weight = np.random.default_rng(3).random(800) + 0.1
-    return np.round(2 * X) / 2, y, weight
+    return X.argsort(axis=0).argsort(axis=0) // 160 - 2.0, y, weight
 
 
 def cut(x, rows):
@@ -97,7 +101,7 @@ def test_shares_are_fitted_and_mistakes_refused():
         with pytest.raises(ValueError, match="no weight below 0"):
             fit(model, cut(X, 100), cut(y, 100), cut(-weight, 100))
         with pytest.raises(ValueError, match="X and sample_weight must be finite"):
-            fit(model, cut(np.where(X > 3, np.nan, X), 100), cut(y, 100))
+            fit(model, cut(np.where(X > 1, np.nan, X), 100), cut(y, 100))
         with pytest.raises(ValueError, match="at least 2 classes, got 1"):
             fit(model, cut(X, 100), cut(0 * y, 100))
         with pytest.raises(ValueError, match="a loss of two classes, the labels have 3"):
@@ -149,16 +153,31 @@ def test_xgboost_on_two_workers_is_that_of_one_process(client, loss):
 # LightGBM --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore:Parameter n_jobs will be ignored")  # LightGBM's about its own default
-@pytest.mark.parametrize("loss", [CrossEntropy(), BinaryFocal()], ids=str)
-def test_lightgbm_on_two_workers_is_that_of_one_process(client, loss):
+def margins_of_lightgbm(client, data, rounds, **options):
+    """Return margins: of a cluster, or without a client of this process."""
     lightgbm = pytest.importorskip("lightgbm")
     pytest.importorskip("pyarrow", reason="lightgbm.dask imports dask.dataframe")
-    X, y, weight = table(3 if loss == CrossEntropy() else 2)
-    options = {"n_estimators": 6, "num_leaves": 7, "learning_rate": 0.3, "min_child_samples": 5, "verbose": -1}
-    alone = lightgbm.LGBMClassifier(objective=Objective(loss), n_jobs=1, **options).fit(X, y, sample_weight=weight)
-    there = lightgbm.DaskLGBMClassifier(client=client, objective=Objective(loss), **options)
+    X, y, weight = data
+    options |= {"n_estimators": rounds, "num_leaves": 7, "learning_rate": 0.3, "min_child_samples": 5}
+    options |= {"verbose": -1, "min_data_in_bin": 1}
+    if client is None:
+        return lightgbm.LGBMClassifier(n_jobs=1, **options).fit(X, y, sample_weight=weight).predict(X, raw_score=True)
+    model = lightgbm.DaskLGBMClassifier(client=client, **options)
     X_, y_, weight_ = placed(client, X, y, weight)
-    there.fit(X_, y_, sample_weight=weight_)
-    raw = there.to_local().predict(X, raw_score=True)
-    np.testing.assert_allclose(raw, alone.predict(X, raw_score=True), rtol=1e-4, atol=1e-5)
+    return model.fit(X_, y_, sample_weight=weight_).to_local().predict(X, raw_score=True)
+
+
+@pytest.mark.filterwarnings("ignore:Parameter n_jobs will be ignored")  # LightGBM's about its own default
+@pytest.mark.parametrize(("loss", "rounds"), [(BinaryFocal(), 6), (CrossEntropy(), 1)], ids=str)
+def test_lightgbm_on_two_workers_is_that_of_one_process(client, loss, rounds):
+    data = table(2 if rounds > 1 else 3)
+    alone, there = (margins_of_lightgbm(at, data, rounds, objective=Objective(loss)) for at in (None, client))
+    np.testing.assert_allclose(there, alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Parameter n_jobs will be ignored")  # LightGBM's about its own default
+def test_cross_entropy_is_lightgbms_own_objective_on_two_workers(client):
+    """With several classes and rounds, LightGBM's own objective grows other trees there than in one process."""
+    own = margins_of_lightgbm(client, table(), 6, objective="multiclass", boost_from_average=False)
+    ours = margins_of_lightgbm(client, table(), 6, objective=Objective(CrossEntropy(), factor="lightgbm"))
+    np.testing.assert_allclose(ours, own, rtol=1e-6, atol=1e-6)
