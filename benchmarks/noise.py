@@ -23,7 +23,7 @@ from reflosses.linear import LossLinearClassifier
 from .experiments import flipped, options, publish, spread, table, tell
 
 SHARES = 0.0, 0.2, 0.4
-ALPHAS = 1e-4, 1e-3, 1e-2, 1e-1
+ALPHAS = 1e-5, 1e-4, 1e-3, 1e-2, 1e-1
 TEMPERED = BiTempered(0.8, 1.2), BiTempered(0.5, 2.0)
 TREES = 60  # of each class
 BOOSTER = {"n_estimators": TREES, "num_leaves": 8, "learning_rate": 0.1, "n_jobs": 1, "verbose": -1}
