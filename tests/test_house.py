@@ -67,7 +67,7 @@ MAY_IMPORT = {
     "__init__": {"api", "audit", "domain", "losses", "risk", "textbook", "threads", "transfer", "version"},
     "objectives": {"api", "dispatch", "domain", "losses", "objectives", "spelling", "transfer"},
     "boosting": {"api", "boosting", "losses", "objectives"},
-    "dask": {"api", "arrays", "dask", "linear", "objectives", "risk", "stamp"},
+    "dask": {"api", "arrays", "dask", "losses", "objectives", "risk", "stamp"},
     "oracle": set(),
     "spelling": {"api", "domain", "losses"},
     "plots": {"api", "dispatch", "domain", "spelling", "transfer"},
