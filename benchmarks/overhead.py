@@ -1,4 +1,4 @@
-# ruff: noqa: N806 - X is scikit-learn's name for it
+# ruff: noqa: N803, N806 - X is scikit-learn's name for it
 """What an objective in Python costs beside the built-in one: ``python -m benchmarks.overhead``.
 
 Cross entropy of 100,000 rows, 20 features and 5 classes on one thread, the two objectives in turns; the ratio
