@@ -725,6 +725,24 @@ def value_and_gradient(
         return call.finish_values(values, value_buffer), call.finish(slopes, slope_buffer)
 
 
+def part(loss, logits, labels, *, weight, upstream, normalized, wanted, factor, wrt="logits"):
+    """Return {0: Σ values, 1: gradient} of some rows of a larger call, those that are wanted (0, 1).
+
+    The sum is a float64 that has not been rounded to the dtype of the logits, for the caller to add up;
+    the gradient is that of ``factor`` times the sum over all rows.
+    """
+    with _Call(loss, logits, labels, weight, upstream, "sum", normalized) as call:
+        call.factor = factor
+        values = call.empty(call.batch_size, WIDE) if 0 in wanted else None
+        slopes, buffer = call.place_derivatives(None) if 1 in wanted else (None, None)
+        if wrt == "logits":
+            call.derive(values, buffer, None)
+        else:
+            call.derive_in_labels(wrt, values, buffer)
+        total = None if values is None else float(call.drivers.sum_of(values))
+        return {0: total, 1: None if slopes is None else call.finish(slopes, buffer)}
+
+
 def hessian_diagonal(
     loss,
     logits,

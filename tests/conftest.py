@@ -73,3 +73,24 @@ def pytest_ignore_collect(collection_path, config):
         collection_path.name in ON_DEVICE if config.getoption("device") else collection_path.name != "test_device.py"
     )
     return None if wanted else True
+
+
+@pytest.fixture(scope="module")
+def client():
+    """A cluster of two processes that talks to itself only; it is closed whatever happens."""
+    dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
+    settings = {"distributed.comm.timeouts.connect": "60s", "distributed.worker.memory.terminate": False}
+    with (
+        dask.config.set(settings),
+        distributed.LocalCluster(
+            n_workers=2,
+            processes=True,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit="1GiB",
+            silence_logs=50,
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client

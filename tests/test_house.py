@@ -65,6 +65,9 @@ MAY_IMPORT = {
     "linear": {"dispatch", "losses", "risk", "solve", "transfer"},
     "compat": {"api", "arrays", "compat", "domain", "labels", "losses", "plots", "transfer"},
     "__init__": {"api", "audit", "domain", "losses", "risk", "textbook", "threads", "transfer", "version"},
+    "objectives": {"api", "dispatch", "domain", "losses", "objectives", "spelling", "transfer"},
+    "boosting": {"api", "boosting", "losses", "objectives"},
+    "dask": {"api", "arrays", "dask", "losses", "objectives", "risk", "stamp"},
     "oracle": set(),
     "spelling": {"api", "domain", "losses"},
     "plots": {"api", "dispatch", "domain", "spelling", "transfer"},
@@ -75,17 +78,24 @@ MAY_IMPORT = {
 }
 SYSTEMS = {"jax", "keras", "optax", "scipy", "sklearn", "torch"}
 HEAVY = {
+    "catboost",
     "click",
+    "dask",
+    "distributed",
     "flint",
     "hypothesis",
     "jinja2",
+    "lightgbm",
     "markupsafe",
     "matplotlib",
     "ml_dtypes",
     "rich",
     "safetensors",
+    "xgboost",
 } | SYSTEMS
-MAY_BE_HEAVY = {"audit", "commands", "linear", "oracle", "plots", "solve", "testing", "__main__"}
+MAY_BE_HEAVY = {
+    *("audit", "boosting", "commands", "dask", "linear", "oracle", "plots", "solve", "testing", "__main__"),
+}
 
 
 def part(path):
