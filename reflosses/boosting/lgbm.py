@@ -1,3 +1,4 @@
+# ruff: noqa: N803 - scikit-learn calls a table X
 """LightGBM's classifier with any loss."""
 
 import numpy as np
@@ -9,6 +10,7 @@ from ..losses import CrossEntropy
 from ..objectives import Metric, predict_proba
 from .common import constant, objective_of, refuse_objective, rows_of, spread
 
+DEFAULT = CrossEntropy()
 OWN = "loss", "curvature", "start"
 IGNORED = "is_unbalance", "unbalance", "unbalanced_sets", "scale_pos_weight"  # by objectives of others
 
@@ -53,7 +55,7 @@ class LGBMLossClassifier(LGBMClassifier):
 
     _in_lightgbm = False
 
-    def __init__(self, loss=CrossEntropy(), *, curvature="auto", start="auto", **kwargs):
+    def __init__(self, loss=DEFAULT, *, curvature="auto", start="auto", **kwargs):
         refuse_objective(kwargs)
         super().__init__(**{"metric": "None", **kwargs})
         self.loss, self.curvature, self.start = loss, curvature, start
