@@ -1,6 +1,6 @@
 """Reference classification losses: exact values, gradients and Hessians, without a framework."""
 
-from . import audit
+from . import audit, boosting, objectives
 from .api import (
     gradient,
     gradient_and_hessian_diagonal,
@@ -35,6 +35,7 @@ __all__ = [
     "Targets",
     "__version__",
     "audit",
+    "boosting",
     "exp_t",
     "gradient",
     "gradient_and_hessian_diagonal",
@@ -44,6 +45,7 @@ __all__ = [
     "log_sigmoid",
     "log_softmax",
     "log_t",
+    "objectives",
     "parameter_gradient",
     "set_thread_count",
     "sigmoid",

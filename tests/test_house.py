@@ -61,7 +61,10 @@ MAY_IMPORT = {
         "threads",
     },
     "compat": {"api", "arrays", "compat", "domain", "labels", "losses", "plots", "transfer"},
-    "__init__": {"api", "audit", "domain", "losses", "textbook", "threads", "transfer", "version"},
+    "__init__": {
+        *("api", "audit", "boosting", "domain", "losses", "objectives", "textbook", "threads", "transfer"),
+        "version",
+    },
     "objectives": {"api", "dispatch", "domain", "losses", "objectives", "spelling", "transfer"},
     "boosting": {"api", "boosting", "losses", "objectives"},
     "oracle": set(),
