@@ -6,11 +6,9 @@ from lightgbm import LGBMClassifier
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.class_weight import compute_sample_weight
 
-from ..losses import CrossEntropy
 from ..objectives import Metric, predict_proba
-from .common import constant, objective_of, refuse_objective, rows_of, spread
+from .common import DEFAULT, constant, objective_of, refuse_objective, rows_of, spread
 
-DEFAULT = CrossEntropy()
 OWN = "loss", "curvature", "start"
 IGNORED = "is_unbalance", "unbalance", "unbalanced_sets", "scale_pos_weight"  # by objectives of others
 

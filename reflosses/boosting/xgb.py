@@ -6,11 +6,8 @@ from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.class_weight import compute_sample_weight
 from xgboost import XGBClassifier
 
-from ..losses import CrossEntropy
 from ..objectives import Metric, predict_proba
-from .common import constant, objective_of, refuse_objective, rows_of, spread
-
-DEFAULT = CrossEntropy()
+from .common import DEFAULT, constant, objective_of, refuse_objective, rows_of, spread
 
 
 class XGBLossClassifier(XGBClassifier):
