@@ -1,6 +1,6 @@
 """Reference classification losses: exact values, gradients and Hessians, without a framework."""
 
-from . import audit
+from . import audit, boosting, objectives
 from .api import (
     gradient,
     gradient_and_hessian_diagonal,
@@ -36,6 +36,7 @@ __all__ = [
     "Targets",
     "__version__",
     "audit",
+    "boosting",
     "exp_t",
     "gradient",
     "gradient_and_hessian_diagonal",
@@ -45,6 +46,7 @@ __all__ = [
     "log_sigmoid",
     "log_softmax",
     "log_t",
+    "objectives",
     "parameter_gradient",
     "scipy_objective",
     "set_thread_count",

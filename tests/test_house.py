@@ -64,7 +64,10 @@ MAY_IMPORT = {
     "solve": {"domain", "risk"},
     "linear": {"dispatch", "losses", "risk", "solve", "transfer"},
     "compat": {"api", "arrays", "compat", "domain", "labels", "losses", "plots", "transfer"},
-    "__init__": {"api", "audit", "domain", "losses", "risk", "textbook", "threads", "transfer", "version"},
+    "__init__": {
+        *("api", "audit", "boosting", "domain", "losses", "objectives", "risk", "textbook", "threads", "transfer"),
+        "version",
+    },
     "objectives": {"api", "dispatch", "domain", "losses", "objectives", "spelling", "transfer"},
     "boosting": {"api", "boosting", "losses", "objectives"},
     "dask": {"api", "arrays", "dask", "losses", "objectives", "risk", "stamp"},

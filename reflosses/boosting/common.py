@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from ..losses import CrossEntropy
 from ..objectives import Objective, init_score
 
+DEFAULT = CrossEntropy()  # type: ignore[call-arg]
 STARTS = "auto", "zero"
 
 

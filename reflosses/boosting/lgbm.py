@@ -1,3 +1,4 @@
+# ruff: noqa: N803 - scikit-learn calls a table X
 """LightGBM's classifier with any loss."""
 
 import numpy as np
@@ -5,9 +6,8 @@ from lightgbm import LGBMClassifier
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.class_weight import compute_sample_weight
 
-from ..losses import CrossEntropy
 from ..objectives import Metric, predict_proba
-from .common import constant, objective_of, refuse_objective, rows_of, spread
+from .common import DEFAULT, constant, objective_of, refuse_objective, rows_of, spread
 
 OWN = "loss", "curvature", "start"
 IGNORED = "is_unbalance", "unbalance", "unbalanced_sets", "scale_pos_weight"  # by objectives of others
@@ -53,7 +53,7 @@ class LGBMLossClassifier(LGBMClassifier):
 
     _in_lightgbm = False
 
-    def __init__(self, loss=CrossEntropy(), *, curvature="auto", start="auto", **kwargs):
+    def __init__(self, loss=DEFAULT, *, curvature="auto", start="auto", **kwargs):
         refuse_objective(kwargs)
         super().__init__(**{"metric": "None", **kwargs})
         self.loss, self.curvature, self.start = loss, curvature, start
@@ -91,10 +91,12 @@ class LGBMLossClassifier(LGBMClassifier):
         self.objective = self._objective = objective_of(self, "lightgbm")
         if own:
             init_score = spread(self.start_, rows_of(X))
-            tables = [options.get("eval_X")] if eval_set is None else [x for x, _ in _listed(eval_set)]
-            if options.get("eval_init_score") is None and tables[0] is not None:
-                tables = tables[0] if isinstance(tables[0], tuple) else tables
+            tables = [x for x, _ in _listed(eval_set)] or _tuple(options.get("eval_X"))
+            if options.get("eval_init_score") is None and tables:
                 options["eval_init_score"] = [spread(self.start_, rows_of(x)) for x in tables]
+        if "eval_y" in options:  # LightGBM 4.7 encodes the labels of eval_set, but not these
+            options["eval_y"] = tuple(encoder.transform(labels) for labels in _tuple(options["eval_y"]))
+            options["eval_X"] = _tuple(options["eval_X"])
         if options.get("eval_metric") is None:
             options["eval_metric"] = Metric(self.loss, "lightgbm", classes)
         return super().fit(X, y, sample_weight=sample_weight, init_score=init_score, eval_set=eval_set, **options)
@@ -117,4 +119,8 @@ class LGBMLossClassifier(LGBMClassifier):
 
 
 def _listed(eval_set):
-    return [eval_set] if isinstance(eval_set, tuple) else eval_set
+    return [eval_set] if isinstance(eval_set, tuple) else eval_set or []
+
+
+def _tuple(x):
+    return () if x is None else x if isinstance(x, tuple) else (x,)

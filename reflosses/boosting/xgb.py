@@ -1,3 +1,4 @@
+# ruff: noqa: N803 - scikit-learn calls a table X
 """XGBoost's classifier with any loss."""
 
 import numpy as np
@@ -5,9 +6,8 @@ from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.class_weight import compute_sample_weight
 from xgboost import XGBClassifier
 
-from ..losses import CrossEntropy
 from ..objectives import Metric, predict_proba
-from .common import constant, objective_of, refuse_objective, rows_of, spread
+from .common import DEFAULT, constant, objective_of, refuse_objective, rows_of, spread
 
 
 class XGBLossClassifier(XGBClassifier):
@@ -51,7 +51,7 @@ class XGBLossClassifier(XGBClassifier):
 
     _labels = None
 
-    def __init__(self, loss=CrossEntropy(), *, curvature="auto", start="auto", class_weight=None, **kwargs):
+    def __init__(self, loss=DEFAULT, *, curvature="auto", start="auto", class_weight=None, **kwargs):
         refuse_objective(kwargs)
         super().__init__(**kwargs)
         self.loss, self.curvature, self.start, self.class_weight = loss, curvature, start, class_weight

@@ -89,13 +89,23 @@ def gauss_newton(loss, z, weight):
     """Return Σ_k η_k ∂²ℓ(z, k)/∂z_j² times the weights of the rows.
 
     A loss of rows is affine in its labels wherever there is a closed form for η, so that one Hessian at
-    the labels η serves.
+    the labels η serves.  At η = p that of the bi-tempered loss is, with a_i = p_i^(2 t2 - t1) and escorts π,
+
+        Σ_i a_i (δ_ij - π_j)² = a_j (1 - π_j)² + π_j² (Σ_i a_i - a_j).
     """
     if loss.targets.rows:
-        t = inner_labels(loss, np.asarray(z, dtype=np.float64))
+        inner, t = core(loss), inner_labels(loss, np.asarray(z, dtype=np.float64))
         if t is None:
             raise ValueError(f"{type(loss).__name__} has no gauss_newton curvature: its minimum is at no probabilities")
-        return api.hessian_diagonal(core(loss), z, t, weight=weight, normalized=False)
+        if not tempered(loss):
+            return api.hessian_diagonal(inner, z, t, weight=weight, normalized=False)
+        with np.errstate(divide="ignore"):
+            a = np.where(t > 0.0, t ** (2 * inner.t2 - inner.t1), 0.0)  # outside of the support nothing bends
+        escort = t**inner.t2
+        escort /= escort.sum(axis=1, keepdims=True)
+        bend = a * (1.0 - escort) ** 2 + escort**2 * (a.sum(axis=1, keepdims=True) - a)
+        bend = bend if weight is None else bend * np.asarray(weight)[:, None]
+        return bend.astype(np.result_type(z, np.float32), copy=False)
     positive = predict_proba(loss, z)[:, 1]
     one = api.hessian_diagonal(loss, z, np.ones(z.shape), weight=weight)
     return positive * one + (1.0 - positive) * api.hessian_diagonal(loss, z, np.zeros(z.shape), weight=weight)

@@ -10,7 +10,7 @@ from .. import api
 from ..spelling import snake
 from .probabilities import paired
 
-LIBRARIES = "lightgbm", "xgboost", "catboost"
+LIBRARIES = "lightgbm", "xgboost"
 LEAST = 0.1  # values below it are scaled: XGBoost prints, and stops by, 6 decimals
 
 
@@ -25,7 +25,7 @@ class Metric:
     ----------
     loss : NamedTuple
         A loss of logits.
-    library : {None, "lightgbm", "xgboost", "catboost"}
+    library : {None, "lightgbm", "xgboost"}
         Whose metric it is.  Called with margins and a Dataset or DMatrix it is that of ``lightgbm.train`` or
         ``xgboost.train``; called with labels, margins and weights that of ``LGBMClassifier`` (None, value and
         False in a tuple) or of ``XGBClassifier`` and scikit-learn (a number).
@@ -84,7 +84,14 @@ class Metric:
     def _name(self, exponent):
         return snake(type(self.loss)) + (f"_times_1e{exponent}" if exponent else "")
 
-    # CatBoost
+
+class CatBoostMetric:
+    """The ``eval_metric`` of CatBoost."""
+
+    _jited = True  # CatBoost's mark of what it has tried to compile: it would try, fail and warn
+
+    def __init__(self, metric):
+        self.metric = metric
 
     def is_max_optimal(self):
         """Whether more is better."""
@@ -94,7 +101,7 @@ class Metric:
         """Return Σ w ℓ and Σ w."""
         margins = np.asarray(approxes[0]) if len(approxes) == 1 else np.stack(approxes, axis=1)
         total = float(np.sum(weight)) if weight is not None and len(weight) else float(len(margins))
-        return self.mean(np.asarray(target), margins, weight) * total, total
+        return self.metric.mean(np.asarray(target), margins, weight) * total, total
 
     def get_final_error(self, error, weight):
         """Return their quotient."""

@@ -13,7 +13,7 @@ from ..domain import REAL, identity, is_loss
 from ..domain import predictions as predictions_of
 from ..spelling import snake
 from .curvature import CURVATURES, automatic, automatic_scale, convex, derivatives
-from .metric import Metric
+from .metric import CatBoostMetric, Metric
 from .probabilities import paired, refuse_non_finite
 
 FACTORS = {"lightgbm": lambda classes: classes / (classes - 1), "xgboost": lambda classes: 2.0}
@@ -171,7 +171,9 @@ class Objective:
         return CatBoostObjective(self)
 
     def metric(self, library=None, *, classes=None):
-        """Return the loss as a metric to be watched; see ``Metric``."""
+        """Return the loss as a metric to be watched, of "lightgbm", "xgboost" or "catboost"; see ``Metric``."""
+        if library == "catboost":
+            return CatBoostMetric(Metric(self.loss, None, classes))
         return Metric(self.loss, library, classes)
 
     def _with_factor_of(self, library):
@@ -185,6 +187,10 @@ class Native:
         self.objective, self.targets = objective, targets
         self.__name__ = objective.__name__
 
+    def __deepcopy__(self, memo):
+        """LightGBM copies its parameters, the targets among them."""
+        return self
+
     def __call__(self, y_pred, data):
         """Return (gradient, curvature)."""
         labels = data.get_label() if self.targets is None else self.targets
@@ -193,6 +199,8 @@ class Native:
 
 class CatBoostObjective:
     """An objective of CatBoost, which maximises, and so wants derivatives with the other sign."""
+
+    _jited = True  # CatBoost's mark of what it has tried to compile: it would try, fail and warn
 
     def __init__(self, objective):
         self.objective = objective

@@ -94,8 +94,9 @@ def as_scores(raw):
 
 def refuse_non_finite(x, name):
     """Refuse numbers that are infinite or nan, with the index of the first one."""
-    if np.isfinite(x.sum(dtype=np.float64)):  # one quick pass; a single nan or inf reaches the sum
-        return
+    with np.errstate(invalid="ignore", over="ignore"):
+        if np.isfinite(x.sum(dtype=np.float64)):  # one quick pass; a single nan or inf reaches the sum
+            return
     found = np.argwhere(~np.isfinite(x))
     if len(found):
         index = tuple(found[0].tolist())
