@@ -98,7 +98,7 @@ def by_jax(function, call, named):
 
 def by_keras(function, call, named):
     """Keras, differentiated by its backend."""
-    from .rivals import keras_module
+    from .frameworks import keras_module
 
     backend = keras_module().backend.backend()
     return {"torch": by_torch, "jax": by_jax, "tensorflow": by_tensorflow}[backend](function, call, named)

@@ -138,15 +138,15 @@ def judge(implementation, loss, dtype, explain=True, given=None):
     ordinary inputs are diagnosed.  ``given`` are other batches than those of ``truth.batches``.
     """
     asked = batches(loss, np.dtype(dtype)) if given is None else given
-    accepted = [batch for batch in asked if implementation.accepts(batch)]
+    accepted = [part for batch in asked if (part := implementation.accepted(batch)) is not None]
     answers = [dict(zip(VERBS, run(implementation, batch), strict=False)) for batch in accepted]
     verbs = [verb for verb in VERBS if any(x.get(verb) is not None for x in answers)]
-    scale = {verb: max(_largest_ordinary(batch, verb) for batch in accepted) for verb in verbs}
+    scale = {v: max(_largest_ordinary(x, v) for x in accepted if x.certifies(v)) for v in verbs}
     outcomes = [
         _Outcome(batch, verb, answer[verb], scale[verb])
         for batch, answer in zip(accepted, answers, strict=True)
         for verb in verbs
-        if answer.get(verb) is not None
+        if answer.get(verb) is not None and batch.certifies(verb)
     ]
     grade, culprits = _grade(outcomes)
     clipped = clip(outcomes) if grade > "B" else None
@@ -166,7 +166,7 @@ def judge(implementation, loss, dtype, explain=True, given=None):
         {verb: _example([x for x in culprits if x[0].verb == verb]) for verb in verbs},
         *(_broken(outcomes) if implementation.ours else (0, None)),
         clipped,
-        all(_is_single(x.computed) for x in outcomes if x.verb == "value"),
+        "value" in verbs and all(_is_single(x.computed) for x in outcomes if x.verb == "value"),
         implementation.one_hot,
         implementation.argument,
         findings,

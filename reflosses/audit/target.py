@@ -13,8 +13,9 @@ import numpy as np
 from ..domain import classes_of
 from ..transfer import predicted
 from .call import Answer, Call, parameters_of, role
+from .formulas import as_rows
 from .frames import FRAMES, detected
-from .rivals import Implementation, as_rows
+from .rivals import Implementation
 
 SIZE = 5, 3  # rows and classes of the first call: unequal, so that no shape fits by accident
 BOOSTERS = "lightgbm", "xgboost"
