@@ -3,8 +3,7 @@
 Neither library shows the gradients and Hessians of its built-in objectives, but both can refit the
 leaves of a tree that is there: a leaf of one row becomes -g/(h + λ) for the row's own g and h.
 Two regularisations λ tell the two apart.  Both libraries keep g and h as float32, and what is read
-here are these numbers, to the last bit, down to 1e-35: LightGBM's leaves are float64, and drop what is
-smaller; XGBoost's are float32, but it keeps Σ h of every leaf beside them.
+here are these numbers to the last bit, down to 1e-36 in LightGBM and 1e-38 in XGBoost.
 """
 
 import json
@@ -12,11 +11,14 @@ import warnings
 
 import numpy as np
 
-WEIGHT = 2.0**64  # of every row in LightGBM, beside which the 1e-15 that it adds to Σ h is little
-HEAVY = 2.0**30  # a λ beside which h vanishes: in float32, g/(λ + h) is then g/λ
-ADDED = float(np.float32(1e-15)) / WEIGHT  # what is left of it
-DEEP = 64  # levels of a tree: 20 split a million rows
+# LightGBM's leaves are float64, but it adds 1e-15 to Σ h, drops leaves below 1e-35, and a g of 0 hides h.
+# So rows weigh so much that the 1e-15 is little, and share their leaf with a probe of little weight.
+WEIGHT = 2.0**64
+ADDED = float(np.float32(1e-15)) / WEIGHT
+PROBE = 2.0**-90  # of a row's weight
 IGNORED = "Ignoring params argument"  # LightGBM, of a model that is read
+HEAVY = 2.0**30  # XGBoost's leaves are float32, but -g/(h + λ) is -g/λ there for this λ, and -g for h < 1/λ and λ = 1
+DEEP = 64  # levels of a tree: 20 split a million rows
 
 
 def lightgbm(objective):
@@ -31,7 +33,7 @@ def lightgbm(objective):
         options = {
             "boost_from_average": False,
             "learning_rate": 1.0,
-            "max_bin": max(len(z) + 1, 2),
+            "max_bin": len(z) + 1,
             "min_data_in_bin": 1,
             "min_data_in_leaf": 1,
             "min_sum_hessian_in_leaf": 0.0,
@@ -42,31 +44,35 @@ def lightgbm(objective):
         }
         slopes = _apart(rows, classes)
         data = lightgbm.Dataset(rows, np.zeros(len(z)), params=options)
-        tree = lightgbm.train(
-            {**options, "objective": lambda *_: (slopes, np.ones_like(slopes))}, data, num_boost_round=1
-        )
+        apart = {**options, "objective": lambda *_: (slopes, np.ones_like(slopes))}
+        tree = lightgbm.train(apart, data, num_boost_round=1)
         _alone(tree.predict(rows, pred_leaf=True))
         text = tree.model_to_string().replace("feature_names=", f"{_named(objective, classes)}\nfeature_names=", 1)
+        probed = {
+            "data": np.concatenate([rows, rows[:n]]),
+            "label": np.concatenate([y, np.repeat(y[-1:], n)]),
+            "init_score": np.concatenate([z, np.repeat(z[-1:], n, axis=0)]).astype(np.float64),
+            "weight": np.repeat([WEIGHT, WEIGHT * PROBE], [len(z), n]),
+        }
 
         def leaves(ridge):
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", IGNORED)
                 known = lightgbm.Booster(model_str=text)
             known.params = {**options, "objective": objective, "lambda_l2": ridge}
-            weight = np.full(len(z), WEIGHT)
-            refitted = known.refit(rows, y, decay_rate=0.0, weight=weight, init_score=z.astype(np.float64))
-            return np.asarray(refitted.predict(rows, raw_score=True)).reshape(z.shape)[:n]
+            refitted = known.refit(**probed, decay_rate=0.0)
+            return np.asarray(refitted.predict(rows, raw_score=True)).reshape(z.shape)[[*range(n), -1]]
 
         free, ridged = leaves(0.0), leaves(WEIGHT)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            gradient = np.where(ridged == 0, 0.0, free * ridged / (ridged - free))
-            hessian = np.where(ridged == 0, 0.0, -gradient / free - ADDED)
-        return None, gradient.astype(np.float32), hessian.astype(np.float32)
+        gradient = free * ridged / (ridged - free)
+        hessian = -gradient / free - ADDED
+        return None, *((x[:-1] - PROBE * x[-1]).astype(np.float32) for x in (gradient, hessian))
 
     return function
 
 
 def _named(objective, classes):
+    """Return an objective as a model's text names it."""
     return f"objective={objective} " + (f"num_class:{classes}" if classes > 1 else "sigmoid:1")
 
 
@@ -89,16 +95,16 @@ def xgboost(objective):
         structure = bytearray(tree.save_raw("json"))
 
         def refreshed(ridge):
-            """Return the leaves' values and Σ h."""
+            """Return the value and Σ h of every row's leaf."""
             given = xgboost.DMatrix(rows, y, base_margin=z, nthread=1)
             update = {"process_type": "update", "updater": "refresh", "refresh_leaf": True, "reg_lambda": ridge}
             known = xgboost.Booster(model_file=structure)
             known.set_param({**options, **update, "objective": objective})
             known.update(given, 0)
             trees = json.loads(known.save_raw("json"))["learner"]["gradient_booster"]["model"]["trees"]
-            columns = range(classes)
-            read = [[np.take(trees[k][what], leaf[:, k]) for k in columns] for what in ("base_weights", "sum_hessian")]
-            return [np.array(x, np.float32).T.reshape(z.shape[:0] + (n, *z.shape[1:])) for x in read]
+            for what in "base_weights", "sum_hessian":
+                columns = [np.take(trees[k][what], leaf[:, k]) for k in range(classes)]
+                yield np.stack(columns, axis=1).astype(np.float32).reshape(z[:n].shape)
 
         (light, hessian), (heavy, _) = refreshed(1.0), refreshed(HEAVY)
         return None, np.where(hessian < 1 / HEAVY, -light, -heavy * np.float32(HEAVY)), hessian
@@ -111,7 +117,11 @@ def _filled(z, y):
 
     A tree with one leaf is none, and LightGBM does not train on labels that are all the same.
     """
-    return np.concatenate([z, z[-1:], z[-1:]]), np.concatenate([y, np.array([0, 1], y.dtype)]), len(z)
+    return (
+        np.concatenate([z, np.zeros_like(z[:1]), np.zeros_like(z[:1])]),
+        np.concatenate([y, np.array([0, 1], y.dtype)]),
+        len(z),
+    )
 
 
 def _apart(rows, classes):
