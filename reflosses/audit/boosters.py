@@ -16,6 +16,7 @@ import numpy as np
 WEIGHT = 2.0**64
 ADDED = float(np.float32(1e-15)) / WEIGHT
 PROBE = 2.0**-90  # of a row's weight
+LAST = 2.0**-50  # of a sum in float64: a few last bits
 IGNORED = "Ignoring params argument"  # LightGBM, of a model that is read
 HEAVY = 2.0**30  # XGBoost's leaves are float32, but -g/(h + λ) is -g/λ there for this λ, and -g for h < 1/λ and λ = 1
 DEEP = 64  # levels of a tree: 20 split a million rows
@@ -66,9 +67,16 @@ def lightgbm(objective):
         free, ridged = leaves(0.0), leaves(WEIGHT)
         gradient = free * ridged / (ridged - free)
         hessian = -gradient / free - ADDED
-        return None, *((x[:-1] - PROBE * x[-1]).astype(np.float32) for x in (gradient, hessian))
+        return None, _without_probe(gradient), _without_probe(hessian)
 
     return function
+
+
+def _without_probe(x):
+    """Return what is left of sums without the probe, which stands alone in the last row; 0 if it is rounding."""
+    probe = PROBE * x[-1]
+    own = x[:-1] - probe
+    return np.where(np.abs(own) < LAST * np.abs(probe), 0, own).astype(np.float32)
 
 
 def _named(objective, classes):
