@@ -11,6 +11,8 @@ from multiprocessing import get_context
 
 import numpy as np
 
+from .frames import missing
+from .frameworks import keras_backend
 from .judge import judge
 from .target import TargetError, load, recognise
 
@@ -28,6 +30,8 @@ def examine(target, loss, dtypes=(np.float32,), framework=None, arguments=None, 
         longer than ``timeout`` seconds in a call, ends its process or answers nonsense.
     """
     dtypes = [np.dtype(x) for x in dtypes]
+    if wanted := missing(framework):
+        raise TargetError(wanted)
     if not isinstance(target, str):
         implementation = recognise(target, loss, getattr(target, "__name__", "target"), framework, arguments)
         return [judge(implementation, loss, dtype) for dtype in dtypes]
@@ -86,6 +90,7 @@ def _work(pipe, work):
     target, loss, dtypes, framework, arguments, folder = work
     try:
         os.chdir(folder)
+        keras_backend()  # which a module that imports Keras needs
         function = load(target)
         pipe.send(("calls", None))  # the first ones, together
         implementation = recognise(function, loss, target.rpartition(":")[2], framework, arguments)

@@ -1,10 +1,12 @@
 """Calling a target as its framework has it: a ``Call`` in NumPy arrays in, an ``Answer`` out."""
 
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 
 from .call import Answer
+from .frameworks import KERAS_BACKENDS, keras_backend, keras_module
 
 
 def numbers(x):
@@ -33,7 +35,7 @@ def boosting(function, call, named):
 
 
 class Labels(np.ndarray):
-    """Labels that also answer ``get_label()`` and ``get_weight()``, as a booster's data set does."""
+    """Labels that also answer what objectives ask a booster's data set."""
 
     def get_label(self):
         return np.asarray(self)
@@ -41,10 +43,17 @@ class Labels(np.ndarray):
     def get_weight(self):
         return None
 
+    def num_row(self):
+        return len(self)
+
+    num_data = num_row
+
 
 def by_scores(function, call, named):
     """An objective of (scores, data set) or, as in scikit-learn's interface, of (labels, scores)."""
-    labels = np.asarray(call.labels).view(Labels)
+    labels = np.asarray(call.labels)
+    labels = labels if labels.dtype.kind == "f" else labels.astype(np.float32)  # as both keep all labels
+    labels = labels.view(Labels)
     return boosting(function, call._replace(labels=labels), named)
 
 
@@ -98,10 +107,8 @@ def by_jax(function, call, named):
 
 def by_keras(function, call, named):
     """Keras, differentiated by its backend."""
-    from .frameworks import keras_module
-
     backend = keras_module().backend.backend()
-    return {"torch": by_torch, "jax": by_jax, "tensorflow": by_tensorflow}[backend](function, call, named)
+    return {"torch": by_torch, "jax": by_jax}[backend](function, call, named)
 
 
 def by_tensorflow(function, call, named):
@@ -113,6 +120,18 @@ def by_tensorflow(function, call, named):
         value = function(logits, tensorflow.constant(call.labels), **named)
     up = None if call.upstream is None else tensorflow.constant(call.upstream, value.dtype)
     return Answer(numbers(value), numbers(tape.gradient(value, logits, up)))
+
+
+PACKAGES = "torch", "jax", "keras", "tensorflow"  # without which nothing of theirs runs
+
+
+def missing(framework):
+    """Return in a sentence what has to be installed for a framework, or None."""
+    if framework in PACKAGES and find_spec(framework) is None:
+        return f"{framework} is not installed: pip install {framework}"
+    if framework == "keras" and keras_backend() is None:
+        return f"Keras needs a backend, one of {', '.join(KERAS_BACKENDS)}: KERAS_BACKEND names it"
+    return None
 
 
 FRAMES = {

@@ -58,7 +58,7 @@ class Verdict(NamedTuple):
     ``example`` maps a verb to the simplest input that shows why the grade is no better.
     ``broken`` counts results of ours that break the promise of docs/accuracy.md; ``clip`` is the
     ``Clip`` of values that stop growing, if they do; ``single`` tells that every result in
-    float64 is a number of float32; ``one_hot`` and ``argument`` are the implementation's.
+    float64 is a number of float32; ``one_hot`` and ``pasted`` are the implementation's.
     ``findings`` say what is wrong, the most important first.
     """
 
@@ -75,7 +75,7 @@ class Verdict(NamedTuple):
     clip: Clip | None
     single: bool
     one_hot: bool
-    argument: str
+    pasted: str
     findings: tuple = ()
 
 
@@ -168,7 +168,7 @@ def judge(implementation, loss, dtype, explain=True, given=None):
         clipped,
         "value" in verbs and all(_is_single(x.computed) for x in outcomes if x.verb == "value"),
         implementation.one_hot,
-        implementation.argument,
+        implementation.pasted,
         findings,
     )
 

@@ -18,7 +18,12 @@ from .frames import FRAMES, detected
 from .rivals import Implementation
 
 SIZE = 5, 3  # rows and classes of the first call: unequal, so that no shape fits by accident
-BOOSTERS = "lightgbm", "xgboost"
+DATA = {  # what a booster hands over with the scores; in scikit-learn's interface the labels themselves
+    "lightgbm": "lightgbm.Dataset(np.zeros((1, 1)), {})",
+    "xgboost": "xgboost.DMatrix(np.zeros((1, 1)), {})",
+}
+BOOSTERS = tuple(DATA)
+ARRAYS = {"torch": "torch.tensor({})", "jax": "jax.numpy.asarray({})", "keras": "keras.ops.convert_to_tensor({})"}
 
 
 class TargetError(Exception):
@@ -58,11 +63,12 @@ class Adapted:
         rows = loss.targets.rows
         self.function, self.loss, self.framework = _made(function, loss, rows), loss, framework
         names = arguments or _names(self.function)
-        roles = [(name, role(name, rows)) for name in names]
+        booster = framework in BOOSTERS
+        roles = [(name, role(name, rows and not booster)) for name in names]  # a booster's weights are the rows'
         self.takes = {r: name for name, r in roles if r not in (None, "logits", "labels")}
         first = [r for _, r in roles if r in ("logits", "labels")]
-        swapped = first[:2] == ["labels", "logits"] or (first[:1] == ["labels"] and roles[0][1] == "labels")
-        self.swapped = swapped and framework not in BOOSTERS
+        self.swapped = first[:2] == ["labels", "logits"] or (first[:1] == ["labels"] and roles[0][1] == "labels")
+        self.weighed = booster and "sample_weight" in self.takes
         self.scalar = False
 
     def __call__(self, call):
@@ -74,6 +80,8 @@ class Adapted:
             options["from_logits"] = True
         if "upstream" in self.takes and call.upstream is not None:
             options["upstream"] = call.upstream
+        if self.weighed:
+            options.setdefault("sample_weight", np.ones(len(call.logits), call.logits.dtype))
         named = {self.takes[k]: v for k, v in options.items() if k in self.takes}
         if self.scalar and options.get("reduction", "none") == "none" and "reduction" not in call.options:
             return self._row_by_row(frame, call, named)
@@ -152,14 +160,13 @@ def recognise(function, loss, name, framework=None, arguments=None):
     z = predicted(loss, z[:, : classes_of(loss)] if loss.targets.rows else z)
 
     def implementation(**more):
-        argument = "torch.tensor({})" if adapted.framework == "torch" else "{}"
         one_hot = more.get("one_hot", False)
 
         def plain(loss, z, y):
             answer = adapted(Call(z, as_rows(z, y) if one_hot else y))
             return answer[:2] if answer.hessian is None else tuple(answer)
 
-        made: dict[str, Any] = {"argument": argument, "call": adapted, "takes": tuple(adapted.takes), **more}
+        made: dict[str, Any] = {"pasted": _pasted(adapted), "call": adapted, "takes": tuple(adapted.takes), **more}
         return Implementation("", name, type(loss), plain, **made)
 
     if not loss.targets.rows:
@@ -179,6 +186,14 @@ def recognise(function, loss, name, framework=None, arguments=None):
             raise
         return implementation(one_hot=True)
     return implementation(rows=rows)
+
+
+def _pasted(adapted):
+    """Return how a line to paste gives the target its arrays: as its framework has them, in its order."""
+    array = ARRAYS.get(adapted.framework, "{}")
+    data = array if adapted.swapped else DATA.get(adapted.framework, array)
+    z, y = array.format("{z}"), data.format("{y}")
+    return f"{y}, {z}" if adapted.swapped else f"{z}, {y}"
 
 
 def _first(adapted, z, y):
