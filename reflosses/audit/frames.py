@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from .call import Answer
+from .call import Answer, AnswerError
 from .frameworks import KERAS_BACKENDS, keras_backend, keras_module
 
 
@@ -16,7 +16,8 @@ def numbers(x):
     except Exception:
         array = np.array(None)
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
-        raise TypeError(f"the target returns {type(x).__name__}, not numbers")
+        kind = f"an array of {array.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
+        raise AnswerError(f"the target returns {kind}, not numbers")
     return array
 
 
@@ -73,7 +74,7 @@ def by_torch(function, call, named):
         logits = tensor(call.logits).requires_grad_()
         value = function(logits, tensor(call.labels), **named)
         if not hasattr(value, "requires_grad"):
-            raise TypeError(f"the target returns {type(value).__name__}, not a tensor")
+            raise AnswerError(f"the target returns {type(value).__name__}, not a tensor")
         if not value.requires_grad:
             return Answer(numbers(value))
         up = None if call.upstream is None else torch.tensor(np.asarray(call.upstream), dtype=value.dtype)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import ml_dtypes
 import numpy as np
 
+from .call import AnswerError
 from .clip import Clip, clip
 from .examples import CERTAIN, Worst, obscurity
 from .explain import explained
@@ -178,14 +179,16 @@ def run(implementation, batch):
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         results = implementation.function(batch.loss, batch.logits.copy(), batch.labels.copy())
-        shapes = [batch.shape(verb) for verb in VERBS]
-        return [None if x is None else _shaped(x, shape, batch) for x, shape in zip(results, shapes, strict=False)]
+        return [None if x is None else _shaped(x, verb, batch) for x, verb in zip(results, VERBS, strict=False)]
 
 
-def _shaped(x, shape, batch):
-    """Return results in the dtype of the logits; those of another shape are nan, and count as such."""
-    x = np.asarray(x).astype(batch.logits.dtype)
-    return x if x.shape == shape else np.full(shape, np.nan, batch.logits.dtype)
+def _shaped(x, verb, batch):
+    """Return results in the dtype of the logits."""
+    x, shape = np.asarray(x), batch.shape(verb)
+    if x.shape != shape:
+        said = f"the target returns a {verb.replace('_', ' ').replace('hess', 'Hess')} of shape {x.shape}"
+        raise AnswerError(f"{said} where {shape} is expected, for logits of shape {batch.logits.shape}")
+    return x.astype(batch.logits.dtype)
 
 
 def _measured(outcomes):

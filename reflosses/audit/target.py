@@ -12,9 +12,9 @@ import numpy as np
 
 from ..domain import classes_of
 from ..transfer import predicted
-from .call import Answer, Call, parameters_of, role
+from .call import Answer, AnswerError, Call, parameters_of, role
 from .formulas import as_rows
-from .frames import FRAMES, detected
+from .frames import FRAMES, PACKAGES, detected
 from .rivals import Implementation
 
 SIZE = 5, 3  # rows and classes of the first call: unequal, so that no shape fits by accident
@@ -198,22 +198,19 @@ def _pasted(adapted):
 
 def _first(adapted, z, y):
     """Make a first call; find the framework by it, and whether there is one number for a batch."""
+    framework = adapted.framework if adapted.framework in PACKAGES else None
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         if adapted.framework is None:
             try:
                 adapted.framework = detected(adapted._ordered, z, y, _plain_options(adapted))
             except Exception as error:
-                raise TargetError(f"the target raises {_short(error)}") from None
+                raise TargetError(told(error)) from None
         try:
             adapted.scalar = False
             answer = adapted(Call(z.copy(), y.copy()))
-        except TypeError as error:
-            said = str(error)
-            told = said if said.startswith("the target") else f"the target raises {_short(error)}"
-            raise TargetError(told) from None
         except Exception as error:
-            raise TargetError(f"the target raises {_short(error)}") from None
+            raise TargetError(told(error, framework)) from None
     if answer.value is not None:
         if np.shape(answer.value) == () and answer.value.dtype.kind == "f" and adapted.framework not in BOOSTERS:
             adapted.scalar = True
@@ -239,7 +236,18 @@ def _check_shape(x, shape, what):
         raise TargetError(f"the target returns {what} of shape {found} where {shape} is expected")
 
 
+def told(error, framework=None):
+    """Return in a sentence what a call of a target raised, with a framework's arrays if that was asked for."""
+    if isinstance(error, TargetError | AnswerError):
+        return str(error)
+    given = f", called with arrays of {framework}," if framework else ""
+    return f"the target{given} raises {_short(error)}"
+
+
 def _short(error):
     """Return an exception in one line."""
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # a stranger's exception
+        text = ""
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
