@@ -18,6 +18,7 @@ from reflosses import (
 )
 from reflosses.audit import boosters
 from reflosses.audit.formulas import as_rows
+from reflosses.audit.judge import judge
 from reflosses.audit.rivals import FORMULAS, IMPLEMENTATIONS, version
 from reflosses.audit.truth import batches
 from reflosses.compat import fastai, google, incendio, sparse_lsr
@@ -162,3 +163,18 @@ def test_a_version_of_keras_says_its_backend(monkeypatch):
         monkeypatch.setenv("KERAS_BACKEND", name)
         found = version("keras")
         assert found is None if said is None else found.endswith(said)
+
+
+# Judgements that were unfair ----------------------------------------------------------------------
+
+
+def test_either_side_of_a_kink_is_right_in_the_dtype():
+    """At labels that are p as float32 shows it, float32 cannot know the sign of p - y."""
+    loss = ClassificationMAE()
+    assert judge(rival("incendio", loss), loss, np.float32, explain=False).grade == "C"
+
+
+def test_where_terms_cancel_an_error_is_measured_against_the_terms():
+    """Smoothed in float32, labels that are p leave 1e-10 of a gradient that is 0: lost digits, not another function."""
+    loss = SoftLabelSmoothing(CrossEntropy(), 0.1)
+    assert judge(rival("incendio", loss), loss, np.float64, explain=False).grade == "D"

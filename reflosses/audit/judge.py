@@ -87,6 +87,7 @@ class _Outcome:
         self.batch, self.verb = batch, verb
         self.computed = computed
         self.truth = batch.truth(verb)
+        self.terms = np.array([float(x.mid()) for x in batch.terms[verb]]).reshape(self.truth.shape)
         self.ulps = errors(computed, batch.certified[verb], batch.terms[verb])
         self.nonfinite = ~np.isfinite(computed) & (self.ulps == np.inf)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -100,11 +101,10 @@ class _Outcome:
     def _unstable(self, limits):
         """Return which results neither a small change of the logits nor rounding of terms explains."""
         unit, tiny = float(limits.eps), float(limits.smallest_normal)  # flushing subnormals is allowed
-        terms = np.array([float(x.mid()) for x in self.batch.terms[self.verb]]).reshape(self.truth.shape)
         unstable = self.off.copy()
         for i in np.flatnonzero(self.off.reshape(len(self.off), -1).any(axis=1)):
             with np.errstate(over="ignore"):
-                size = np.maximum(np.abs(self.truth[i]), terms[i])
+                size = np.maximum(np.abs(self.truth[i]), self.terms[i])
                 yardstick = size + self.batch.sensitivity(self.verb, i)
                 unstable[i] &= ~(self.distance[i] <= STABLE * unit * yardstick + tiny)
                 if self.verb == "gradient":
@@ -112,8 +112,8 @@ class _Outcome:
         return unstable
 
     def far(self):
-        """Return for every row whether it is off by a visible part of its own largest entry."""
-        largest = np.abs(self.truth).reshape(len(self.truth), -1).max(axis=1)
+        """Return for every row whether it is off by a visible part of its own largest entry, or sum of terms."""
+        largest = np.fmax(np.abs(self.truth), self.terms).reshape(len(self.truth), -1).max(axis=1)
         distance = np.where(self.wrong, self.distance, 0.0).reshape(len(self.truth), -1).max(axis=1)
         return ~(distance <= FAR * largest)
 

@@ -7,6 +7,7 @@ the number of implementations.
 from functools import cache, cached_property
 from importlib.resources import files
 
+import ml_dtypes
 import numpy as np
 from flint import arb
 
@@ -88,7 +89,7 @@ class Batch:
         found = []
         for z, y in zip(self.logits, self.labels, strict=True):
             nothing = [arb.nan()] * (1 if verb == "value" else np.size(z))
-            edge = on_kink(self.loss, z, y)
+            edge = on_kink(self.loss, z, y, self.logits.dtype)
             try:
                 found += nothing if edge and verb != "value" else function(self.loss, z, y, verb)
             except ArithmeticError:
@@ -148,9 +149,9 @@ class Batch:
         return total if self.logits.ndim == 2 else total[0]
 
 
-def on_kink(loss, z, y):
-    """Whether a row, or a logit, is so near to where a loss has no derivative that float64 may see either side."""
-    return hasattr(loss, "kinks") and _nearest_kink(loss, z, y) < 8 * np.finfo(np.float64).eps
+def on_kink(loss, z, y, dtype=np.float64):
+    """Whether a row, or a logit, is so near to where a loss has no derivative that a dtype may see either side."""
+    return hasattr(loss, "kinks") and _nearest_kink(loss, z, y) < 8 * float(ml_dtypes.finfo(dtype).eps)
 
 
 def _nearest_kink(loss, z, y):
