@@ -42,7 +42,6 @@ OWN = {  # whose threads are a system's own
     "xgboost": "dmlc/",
 }
 KNOWN = {  # (system, finding) -> where it was met, if the finding itself does not tell
-    ("google", "normaliser"): "google/bi-tempered-loss/issues/8",
     ("google", "nan-at-saturation"): "google/bi-tempered-loss/issues/13",
     ("keras", "clip"): "keras-team/keras/issues/17634",
     ("lightgbm", "hessian-k-over-k-minus-1"): "lightgbm-org/LightGBM/issues/6043",
@@ -149,9 +148,8 @@ def sections(page):
 
 def rows_of(section):
     """Return the cells of a section's rows."""
-    return [re.split(r"(?<!\\) \| ", line.strip("| ")) for line in section.splitlines()[1:] if line.startswith("| ")][
-        1:
-    ]
+    lines = [line[2:-2] for line in section.splitlines() if line.startswith("| ")]
+    return [line.split(" | ") for line in lines[1:]]
 
 
 def counted(made):
