@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from scipy import special
 
-from reflosses.audit import rivals
+from reflosses.audit import formulas, rivals
+from reflosses.audit.formulas import as_rows
 from reflosses.audit.grades import GRADES
 from reflosses.audit.judge import judge
 from reflosses.audit.report import as_json
-from reflosses.audit.rivals import IMPLEMENTATIONS, Implementation, as_rows, run
+from reflosses.audit.rivals import IMPLEMENTATIONS, Implementation, run
 from reflosses.audit.sentences import findings
 from reflosses.audit.table import table
 from reflosses.audit.target import TargetError, load, recognise
@@ -79,8 +80,8 @@ def in_many_digits(loss, z, y):
         (careful_logits, LOGITS, np.float64, "A"),
         (in_many_digits, FOCAL, np.float32, "A"),
         (in_many_digits, FOCAL, np.float64, "A"),
-        (rivals.focal_of_log_expit, FOCAL, np.float32, "A"),
-        (rivals.log_expit, LOGITS, np.float32, "B"),
+        (formulas.focal_of_log_expit, FOCAL, np.float32, "A"),
+        (formulas.log_expit, LOGITS, np.float32, "B"),
     ],
 )
 def test_a_correct_implementation_is_not_accused(function, loss, dtype, best):
@@ -118,7 +119,7 @@ def epsilon_in_the_log(loss, z, y):
 
 
 def swapped_alpha(loss, z, y):
-    return rivals.focal_of_log_expit(SigmoidFocal(loss.gamma, 1 - loss.alpha), z, y)
+    return formulas.focal_of_log_expit(SigmoidFocal(loss.gamma, 1 - loss.alpha), z, y)
 
 
 def wrong_sign(loss, z, y):
@@ -154,8 +155,8 @@ def sometimes_nan(loss, z, y):
     [
         (true_class_minus_one, ROWS, np.float32, "C"),
         (true_class_minus_one, ROWS, np.float64, "C"),
-        (rivals.log_of_softmax, ROWS, np.float32, "CD"),
-        (rivals.log_of_expit, LOGITS, np.float32, "CD"),
+        (formulas.log_of_softmax, ROWS, np.float32, "CD"),
+        (formulas.log_of_expit, LOGITS, np.float32, "CD"),
         (clipped_rows, ROWS, np.float64, "CD"),
         (epsilon_in_the_log, LOGITS, np.float64, "D"),
         (epsilon_in_the_log, LOGITS, np.float32, "D"),

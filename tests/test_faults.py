@@ -11,8 +11,9 @@ from scipy import special
 from reflosses.audit.child import examine
 from reflosses.audit.diagnose import diagnose
 from reflosses.audit.faults import kill
+from reflosses.audit.formulas import as_rows
 from reflosses.audit.judge import judge
-from reflosses.audit.rivals import Implementation, as_rows
+from reflosses.audit.rivals import Implementation
 from reflosses.audit.target import TargetError, recognise
 from reflosses.audit.zoo import FAULTS
 from reflosses.losses import BinaryCrossEntropy, CrossEntropy, LabelSmoothing, SigmoidFocal

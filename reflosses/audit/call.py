@@ -78,6 +78,10 @@ def role(name, rows):
     return next((option for option, names in OPTIONS.items() if plain in names), None)
 
 
+class AnswerError(TypeError):
+    """What is wrong with something that a target returns, in one sentence."""
+
+
 class Call(NamedTuple):
     """Logits, labels, the options that are passed, and the derivative of what follows."""
 

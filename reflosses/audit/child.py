@@ -7,12 +7,16 @@ callable that has no such name cannot be sent and is judged where it is.
 
 import os
 import time
+from importlib import import_module
 from multiprocessing import get_context
 
 import numpy as np
 
+from .call import AnswerError
+from .frames import PACKAGES, missing
+from .frameworks import keras_backend
 from .judge import judge
-from .target import TargetError, load, recognise
+from .target import TargetError, load, recognise, told
 
 LIMIT = 20.0  # seconds for one call
 START = 120.0  # for imports: frameworks take their time
@@ -28,9 +32,14 @@ def examine(target, loss, dtypes=(np.float32,), framework=None, arguments=None, 
         longer than ``timeout`` seconds in a call, ends its process or answers nonsense.
     """
     dtypes = [np.dtype(x) for x in dtypes]
+    if wanted := missing(framework):
+        raise TargetError(wanted)
     if not isinstance(target, str):
         implementation = recognise(target, loss, getattr(target, "__name__", "target"), framework, arguments)
-        return [judge(implementation, loss, dtype) for dtype in dtypes]
+        try:
+            return [judge(implementation, loss, dtype) for dtype in dtypes]
+        except AnswerError as error:
+            raise TargetError(str(error)) from None
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     work = target, loss, dtypes, framework, arguments, os.getcwd()
@@ -86,15 +95,23 @@ def _work(pipe, work):
     target, loss, dtypes, framework, arguments, folder = work
     try:
         os.chdir(folder)
+        _silence()
+        keras_backend()  # which a module that imports Keras needs
         function = load(target)
+        if framework in PACKAGES:
+            import_module(framework)
         pipe.send(("calls", None))  # the first ones, together
         implementation = recognise(function, loss, target.rpartition(":")[2], framework, arguments)
         adapted = implementation.call
         adapted.function = _Watched(adapted.function, pipe)
         pipe.send(("returns", None))
         pipe.send(("done", [judge(implementation, loss, dtype) for dtype in dtypes]))
-    except TargetError as error:
-        pipe.send(("refused", str(error)))
     except BaseException as error:  # whatever a stranger raises, SystemExit included
-        text = " ".join(str(error).split())[:200]
-        pipe.send(("refused", f"the target raises {type(error).__name__}: {text}"))
+        pipe.send(("refused", told(error)))
+
+
+def _silence():
+    """Send whatever is printed from here on to nowhere; that a target prints is found by a probe."""
+    with open(os.devnull, "wb") as nowhere:
+        for stream in 1, 2:
+            os.dup2(nowhere.fileno(), stream)

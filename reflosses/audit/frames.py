@@ -1,10 +1,12 @@
 """Calling a target as its framework has it: a ``Call`` in NumPy arrays in, an ``Answer`` out."""
 
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 
-from .call import Answer
+from .call import Answer, AnswerError
+from .frameworks import KERAS_BACKENDS, keras_backend, keras_module
 
 
 def numbers(x):
@@ -14,7 +16,8 @@ def numbers(x):
     except Exception:
         array = np.array(None)
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
-        raise TypeError(f"the target returns {type(x).__name__}, not numbers")
+        kind = f"an array of {array.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
+        raise AnswerError(f"the target returns {kind}, not numbers")
     return array
 
 
@@ -33,7 +36,7 @@ def boosting(function, call, named):
 
 
 class Labels(np.ndarray):
-    """Labels that also answer ``get_label()`` and ``get_weight()``, as a booster's data set does."""
+    """Labels that also answer what objectives ask a booster's data set."""
 
     def get_label(self):
         return np.asarray(self)
@@ -41,10 +44,17 @@ class Labels(np.ndarray):
     def get_weight(self):
         return None
 
+    def num_row(self):
+        return len(self)
+
+    num_data = num_row
+
 
 def by_scores(function, call, named):
     """An objective of (scores, data set) or, as in scikit-learn's interface, of (labels, scores)."""
-    labels = np.asarray(call.labels).view(Labels)
+    labels = np.asarray(call.labels)
+    labels = labels if labels.dtype.kind == "f" else labels.astype(np.float32)  # as both keep all labels
+    labels = labels.view(Labels)
     return boosting(function, call._replace(labels=labels), named)
 
 
@@ -64,7 +74,7 @@ def by_torch(function, call, named):
         logits = tensor(call.logits).requires_grad_()
         value = function(logits, tensor(call.labels), **named)
         if not hasattr(value, "requires_grad"):
-            raise TypeError(f"the target returns {type(value).__name__}, not a tensor")
+            raise AnswerError(f"the target returns {type(value).__name__}, not a tensor")
         if not value.requires_grad:
             return Answer(numbers(value))
         up = None if call.upstream is None else torch.tensor(np.asarray(call.upstream), dtype=value.dtype)
@@ -98,10 +108,8 @@ def by_jax(function, call, named):
 
 def by_keras(function, call, named):
     """Keras, differentiated by its backend."""
-    from .rivals import keras_module
-
     backend = keras_module().backend.backend()
-    return {"torch": by_torch, "jax": by_jax, "tensorflow": by_tensorflow}[backend](function, call, named)
+    return {"torch": by_torch, "jax": by_jax}[backend](function, call, named)
 
 
 def by_tensorflow(function, call, named):
@@ -113,6 +121,18 @@ def by_tensorflow(function, call, named):
         value = function(logits, tensorflow.constant(call.labels), **named)
     up = None if call.upstream is None else tensorflow.constant(call.upstream, value.dtype)
     return Answer(numbers(value), numbers(tape.gradient(value, logits, up)))
+
+
+PACKAGES = "torch", "jax", "keras", "tensorflow"  # without which nothing of theirs runs
+
+
+def missing(framework):
+    """Return in a sentence what has to be installed for a framework, or None."""
+    if framework in PACKAGES and find_spec(framework) is None:
+        return f"{framework} is not installed: pip install {framework}"
+    if framework == "keras" and keras_backend() is None:
+        return f"Keras needs a backend, one of {', '.join(KERAS_BACKENDS)}: KERAS_BACKEND names it"
+    return None
 
 
 FRAMES = {

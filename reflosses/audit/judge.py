@@ -17,6 +17,7 @@ from typing import NamedTuple
 import ml_dtypes
 import numpy as np
 
+from .call import AnswerError
 from .clip import Clip, clip
 from .examples import CERTAIN, Worst, obscurity
 from .explain import explained
@@ -58,7 +59,7 @@ class Verdict(NamedTuple):
     ``example`` maps a verb to the simplest input that shows why the grade is no better.
     ``broken`` counts results of ours that break the promise of docs/accuracy.md; ``clip`` is the
     ``Clip`` of values that stop growing, if they do; ``single`` tells that every result in
-    float64 is a number of float32; ``one_hot`` and ``argument`` are the implementation's.
+    float64 is a number of float32; ``one_hot`` and ``pasted`` are the implementation's.
     ``findings`` say what is wrong, the most important first.
     """
 
@@ -75,7 +76,7 @@ class Verdict(NamedTuple):
     clip: Clip | None
     single: bool
     one_hot: bool
-    argument: str
+    pasted: str
     findings: tuple = ()
 
 
@@ -86,6 +87,7 @@ class _Outcome:
         self.batch, self.verb = batch, verb
         self.computed = computed
         self.truth = batch.truth(verb)
+        self.terms = np.array([float(x.mid()) for x in batch.terms[verb]]).reshape(self.truth.shape)
         self.ulps = errors(computed, batch.certified[verb], batch.terms[verb])
         self.nonfinite = ~np.isfinite(computed) & (self.ulps == np.inf)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -99,11 +101,10 @@ class _Outcome:
     def _unstable(self, limits):
         """Return which results neither a small change of the logits nor rounding of terms explains."""
         unit, tiny = float(limits.eps), float(limits.smallest_normal)  # flushing subnormals is allowed
-        terms = np.array([float(x.mid()) for x in self.batch.terms[self.verb]]).reshape(self.truth.shape)
         unstable = self.off.copy()
         for i in np.flatnonzero(self.off.reshape(len(self.off), -1).any(axis=1)):
             with np.errstate(over="ignore"):
-                size = np.maximum(np.abs(self.truth[i]), terms[i])
+                size = np.maximum(np.abs(self.truth[i]), self.terms[i])
                 yardstick = size + self.batch.sensitivity(self.verb, i)
                 unstable[i] &= ~(self.distance[i] <= STABLE * unit * yardstick + tiny)
                 if self.verb == "gradient":
@@ -111,8 +112,8 @@ class _Outcome:
         return unstable
 
     def far(self):
-        """Return for every row whether it is off by a visible part of its own largest entry."""
-        largest = np.abs(self.truth).reshape(len(self.truth), -1).max(axis=1)
+        """Return for every row whether it is off by a visible part of its own largest entry, or sum of terms."""
+        largest = np.fmax(np.abs(self.truth), self.terms).reshape(len(self.truth), -1).max(axis=1)
         distance = np.where(self.wrong, self.distance, 0.0).reshape(len(self.truth), -1).max(axis=1)
         return ~(distance <= FAR * largest)
 
@@ -138,15 +139,15 @@ def judge(implementation, loss, dtype, explain=True, given=None):
     ordinary inputs are diagnosed.  ``given`` are other batches than those of ``truth.batches``.
     """
     asked = batches(loss, np.dtype(dtype)) if given is None else given
-    accepted = [batch for batch in asked if implementation.accepts(batch)]
+    accepted = [part for batch in asked if (part := implementation.accepted(batch)) is not None]
     answers = [dict(zip(VERBS, run(implementation, batch), strict=False)) for batch in accepted]
     verbs = [verb for verb in VERBS if any(x.get(verb) is not None for x in answers)]
-    scale = {verb: max(_largest_ordinary(batch, verb) for batch in accepted) for verb in verbs}
+    scale = {v: max(_largest_ordinary(x, v) for x in accepted if x.certifies(v)) for v in verbs}
     outcomes = [
         _Outcome(batch, verb, answer[verb], scale[verb])
         for batch, answer in zip(accepted, answers, strict=True)
         for verb in verbs
-        if answer.get(verb) is not None
+        if answer.get(verb) is not None and batch.certifies(verb)
     ]
     grade, culprits = _grade(outcomes)
     clipped = clip(outcomes) if grade > "B" else None
@@ -166,9 +167,9 @@ def judge(implementation, loss, dtype, explain=True, given=None):
         {verb: _example([x for x in culprits if x[0].verb == verb]) for verb in verbs},
         *(_broken(outcomes) if implementation.ours else (0, None)),
         clipped,
-        all(_is_single(x.computed) for x in outcomes if x.verb == "value"),
+        "value" in verbs and all(_is_single(x.computed) for x in outcomes if x.verb == "value"),
         implementation.one_hot,
-        implementation.argument,
+        implementation.pasted,
         findings,
     )
 
@@ -178,14 +179,16 @@ def run(implementation, batch):
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         results = implementation.function(batch.loss, batch.logits.copy(), batch.labels.copy())
-        shapes = [batch.shape(verb) for verb in VERBS]
-        return [None if x is None else _shaped(x, shape, batch) for x, shape in zip(results, shapes, strict=False)]
+        return [None if x is None else _shaped(x, verb, batch) for x, verb in zip(results, VERBS, strict=False)]
 
 
-def _shaped(x, shape, batch):
-    """Return results in the dtype of the logits; those of another shape are nan, and count as such."""
-    x = np.asarray(x).astype(batch.logits.dtype)
-    return x if x.shape == shape else np.full(shape, np.nan, batch.logits.dtype)
+def _shaped(x, verb, batch):
+    """Return results in the dtype of the logits."""
+    x, shape = np.asarray(x), batch.shape(verb)
+    if x.shape != shape:
+        said = f"the target returns a {verb.replace('_', ' ').replace('hess', 'Hess')} of shape {x.shape}"
+        raise AnswerError(f"{said} where {shape} is expected, for logits of shape {batch.logits.shape}")
+    return x.astype(batch.logits.dtype)
 
 
 def _measured(outcomes):

@@ -10,7 +10,7 @@ def scatter(outcomes):
 
     The log-odds of a class are its logit minus the logarithm of the sum of the others'
     exponentials: for a loss of single logits the logit itself.  A value is about the label's class,
-    an entry of a gradient about its own.
+    an entry of a gradient or Hessian about its own.
     """
     pairs = [np.stack([log_odds(x.batch, x.verb).ravel(), x.ulps.ravel()], axis=1) for x in outcomes]
     return np.concatenate(pairs)
@@ -24,7 +24,7 @@ def log_odds(batch, verb):
             return z if predictions(batch.loss) == REAL else np.log(z) - np.log1p(-z)
         z = z if predictions(batch.loss) == REAL else np.log(z)
         odds = np.nan_to_num(z - _others(z), nan=0.0, posinf=np.inf, neginf=-np.inf)
-    if verb == "gradient":
+    if verb != "value":
         return odds
     labels = batch.labels if batch.labels.ndim == 1 else batch.labels.argmax(axis=1)
     return np.take_along_axis(odds, labels[:, None], axis=1)[:, 0]

@@ -8,13 +8,14 @@ import numpy as np
 
 from ..spelling import spelled
 from .findings import Finding
+from .frameworks import keras_backend
 from .lines import lines
 
 AT_THE_END = r"(: this is|, as in) \S+$"  # a link, which is shown below
 CAUSES = "convention", "mistake"  # kinds of findings that explain numbers
 NAMES = {"gradient": "gradient", "hessian_diagonal": "Hessian"}
 WIDTH = 100  # of a paragraph
-FRAMEWORKS = "torch", "jax"  # that a line to paste may make arrays of
+FRAMEWORKS = "torch", "jax", "keras", "lightgbm", "xgboost"  # that a line to paste may make arrays of
 SHOWN = 3  # logits of a row in a sentence
 PASTE = "import numpy as np; from reflosses.audit.rivals import run"  # what lines about a system come after
 PASTED = 20  # logits of a row in a line to paste
@@ -156,18 +157,19 @@ def paste(verdict, examples=None):
         labels = f"np.array([{int(y)}])" if y.dtype.kind == "i" else f"np.{verdict.dtype}({_literal(y[None])})"
         if verdict.one_hot and y.ndim == 0:
             labels = f"np.eye({len(z)}, dtype=np.{verdict.dtype})[[{int(y)}]]"
-        logits, labels = verdict.argument.format(logits), verdict.argument.format(labels)
+        arguments = verdict.pasted.format(z=logits, y=labels)
         call = f'run("{verdict.system} {verdict.name}", "{spelled(verdict.loss)}", '
-        made.append(f"{call if verdict.system else verdict.name + '('}{logits}, {labels})")
+        made.append(f"{call if verdict.system else verdict.name + '('}{arguments})")
     return [*_imports(verdict), *dict.fromkeys(made)] if made else []
 
 
 def _imports(verdict):
     """Return what the lines about a target need before them, if it is not one of the systems."""
     module = verdict.name.rpartition(".")[0]
-    framework = [name for name in FRAMEWORKS if f"{name}." in verdict.argument]
+    framework = [name for name in FRAMEWORKS if f"{name}." in verdict.pasted]
     names = ["numpy as np", *framework, *[module] * bool(module)]
-    return [] if verdict.system else [f"import {', '.join(names)}"]
+    backend = [f'import os; os.environ["KERAS_BACKEND"] = "{keras_backend()}"'] * ("keras" in framework)
+    return [] if verdict.system else [*backend, f"import {', '.join(names)}"]
 
 
 def _literal(x):

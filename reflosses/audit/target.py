@@ -12,12 +12,18 @@ import numpy as np
 
 from ..domain import classes_of
 from ..transfer import predicted
-from .call import Answer, Call, parameters_of, role
-from .frames import FRAMES, detected
-from .rivals import Implementation, as_rows
+from .call import Answer, AnswerError, Call, parameters_of, role
+from .formulas import as_rows
+from .frames import FRAMES, PACKAGES, detected
+from .rivals import Implementation
 
 SIZE = 5, 3  # rows and classes of the first call: unequal, so that no shape fits by accident
-BOOSTERS = "lightgbm", "xgboost"
+DATA = {  # what a booster hands over with the scores; in scikit-learn's interface the labels themselves
+    "lightgbm": "lightgbm.Dataset(np.zeros((1, 1)), {})",
+    "xgboost": "xgboost.DMatrix(np.zeros((1, 1)), {})",
+}
+BOOSTERS = tuple(DATA)
+ARRAYS = {"torch": "torch.tensor({})", "jax": "jax.numpy.asarray({})", "keras": "keras.ops.convert_to_tensor({})"}
 
 
 class TargetError(Exception):
@@ -57,11 +63,12 @@ class Adapted:
         rows = loss.targets.rows
         self.function, self.loss, self.framework = _made(function, loss, rows), loss, framework
         names = arguments or _names(self.function)
-        roles = [(name, role(name, rows)) for name in names]
+        booster = framework in BOOSTERS
+        roles = [(name, role(name, rows and not booster)) for name in names]  # a booster's weights are the rows'
         self.takes = {r: name for name, r in roles if r not in (None, "logits", "labels")}
         first = [r for _, r in roles if r in ("logits", "labels")]
-        swapped = first[:2] == ["labels", "logits"] or (first[:1] == ["labels"] and roles[0][1] == "labels")
-        self.swapped = swapped and framework not in BOOSTERS
+        self.swapped = first[:2] == ["labels", "logits"] or (first[:1] == ["labels"] and roles[0][1] == "labels")
+        self.weighed = booster and "sample_weight" in self.takes
         self.scalar = False
 
     def __call__(self, call):
@@ -73,6 +80,8 @@ class Adapted:
             options["from_logits"] = True
         if "upstream" in self.takes and call.upstream is not None:
             options["upstream"] = call.upstream
+        if self.weighed:
+            options.setdefault("sample_weight", np.ones(len(call.logits), call.logits.dtype))
         named = {self.takes[k]: v for k, v in options.items() if k in self.takes}
         if self.scalar and options.get("reduction", "none") == "none" and "reduction" not in call.options:
             return self._row_by_row(frame, call, named)
@@ -151,14 +160,13 @@ def recognise(function, loss, name, framework=None, arguments=None):
     z = predicted(loss, z[:, : classes_of(loss)] if loss.targets.rows else z)
 
     def implementation(**more):
-        argument = "torch.tensor({})" if adapted.framework == "torch" else "{}"
         one_hot = more.get("one_hot", False)
 
         def plain(loss, z, y):
             answer = adapted(Call(z, as_rows(z, y) if one_hot else y))
             return answer[:2] if answer.hessian is None else tuple(answer)
 
-        made: dict[str, Any] = {"argument": argument, "call": adapted, "takes": tuple(adapted.takes), **more}
+        made: dict[str, Any] = {"pasted": _pasted(adapted), "call": adapted, "takes": tuple(adapted.takes), **more}
         return Implementation("", name, type(loss), plain, **made)
 
     if not loss.targets.rows:
@@ -180,24 +188,29 @@ def recognise(function, loss, name, framework=None, arguments=None):
     return implementation(rows=rows)
 
 
+def _pasted(adapted):
+    """Return how a line to paste gives the target its arrays: as its framework has them, in its order."""
+    array = ARRAYS.get(adapted.framework, "{}")
+    data = array if adapted.swapped else DATA.get(adapted.framework, array)
+    z, y = array.format("{z}"), data.format("{y}")
+    return f"{y}, {z}" if adapted.swapped else f"{z}, {y}"
+
+
 def _first(adapted, z, y):
     """Make a first call; find the framework by it, and whether there is one number for a batch."""
+    framework = adapted.framework if adapted.framework in PACKAGES else None
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         if adapted.framework is None:
             try:
                 adapted.framework = detected(adapted._ordered, z, y, _plain_options(adapted))
             except Exception as error:
-                raise TargetError(f"the target raises {_short(error)}") from None
+                raise TargetError(told(error)) from None
         try:
             adapted.scalar = False
             answer = adapted(Call(z.copy(), y.copy()))
-        except TypeError as error:
-            said = str(error)
-            told = said if said.startswith("the target") else f"the target raises {_short(error)}"
-            raise TargetError(told) from None
         except Exception as error:
-            raise TargetError(f"the target raises {_short(error)}") from None
+            raise TargetError(told(error, framework)) from None
     if answer.value is not None:
         if np.shape(answer.value) == () and answer.value.dtype.kind == "f" and adapted.framework not in BOOSTERS:
             adapted.scalar = True
@@ -223,7 +236,18 @@ def _check_shape(x, shape, what):
         raise TargetError(f"the target returns {what} of shape {found} where {shape} is expected")
 
 
+def told(error, framework=None):
+    """Return in a sentence what a call of a target raised, with a framework's arrays if that was asked for."""
+    if isinstance(error, TargetError | AnswerError):
+        return str(error)
+    given = f", called with arrays of {framework}," if framework else ""
+    return f"the target{given} raises {_short(error)}"
+
+
 def _short(error):
     """Return an exception in one line."""
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # a stranger's exception
+        text = ""
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

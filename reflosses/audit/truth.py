@@ -7,6 +7,7 @@ the number of implementations.
 from functools import cache, cached_property
 from importlib.resources import files
 
+import ml_dtypes
 import numpy as np
 from flint import arb
 
@@ -19,6 +20,7 @@ REAL_ROWS = 160  # of the digits; a worst error over ten times as many costs ten
 DIGIT = 8  # the binary problem made of the digits: is it an eight?
 EXACT_SLOPES = 3  # classes up to which a sensitivity is summed exactly, one Hessian column a class
 LONG = 1000  # rows of so many classes cost seconds, and are judged once a loss: at its defaults, in float32
+FEW = 20  # classes up to which the diagonal of a Hessian is certified: a hundred take minutes
 PROBES = 2  # random directions that estimate it beyond: a column of a thousand classes costs 0.1 s
 
 
@@ -62,6 +64,17 @@ class Batch:
         return self.logits.ndim == 2 and self.labels.ndim == 2
 
     @cached_property
+    def hard(self):
+        """The part of a batch whose labels are classes, or 0 and 1; None if there is none."""
+        if self.soft:
+            return None
+        kept = np.isin(self.labels, (0, 1)) if self.logits.ndim == 1 else np.ones(len(self.labels), bool)
+        if kept.all():
+            return self
+        groups = [group for group, keep in zip(self.groups, kept, strict=True) if keep]
+        return Batch(self.loss, self.logits[kept], self.labels[kept], groups, self.ordinary[kept], self.real)
+
+    @cached_property
     def mild(self):
         """Whether every probability of a row is above 1e-4, so that no clip in use can show."""
         z = self.logits.astype(np.float64)
@@ -76,7 +89,7 @@ class Batch:
         found = []
         for z, y in zip(self.logits, self.labels, strict=True):
             nothing = [arb.nan()] * (1 if verb == "value" else np.size(z))
-            edge = on_kink(self.loss, z, y)
+            edge = on_kink(self.loss, z, y, self.logits.dtype)
             try:
                 found += nothing if edge and verb != "value" else function(self.loss, z, y, verb)
             except ArithmeticError:
@@ -97,6 +110,10 @@ class Batch:
         return _Made(
             lambda verb: self._each(magnitude, verb) if verb in stated else [abs(x) for x in self.certified[verb]]
         )
+
+    def certifies(self, verb):
+        """Whether the truth of a verb is had in seconds."""
+        return verb != "hessian_diagonal" or self.logits.ndim == 1 or self.logits.shape[1] <= FEW
 
     def shape(self, verb):
         """Return the shape of a result."""
@@ -132,9 +149,9 @@ class Batch:
         return total if self.logits.ndim == 2 else total[0]
 
 
-def on_kink(loss, z, y):
-    """Whether a row, or a logit, is so near to where a loss has no derivative that float64 may see either side."""
-    return hasattr(loss, "kinks") and _nearest_kink(loss, z, y) < 8 * np.finfo(np.float64).eps
+def on_kink(loss, z, y, dtype=np.float64):
+    """Whether a row, or a logit, is so near to where a loss has no derivative that a dtype may see either side."""
+    return hasattr(loss, "kinks") and _nearest_kink(loss, z, y) < 8 * float(ml_dtypes.finfo(dtype).eps)
 
 
 def _nearest_kink(loss, z, y):

@@ -25,7 +25,8 @@ def audit(target, text, framework, arguments, timeout, dtypes, only, grade, **fi
     """Compare implementations of the losses with certified results.
 
     Without TARGET, every implementation found on this machine: this library's, NumPy's and SciPy's
-    formulas, scikit-learn, torch, optax and keras; with --as, those of one loss.  With TARGET,
+    formulas, scikit-learn, torch, optax, keras, LightGBM, XGBoost and published code; with --as, those
+    of one loss.  With TARGET,
     written module:callable, that function, called as callable(logits, labels): one value for
     every row, or values and gradient.
 
