@@ -24,7 +24,7 @@ def log_odds(batch, verb):
             return z if predictions(batch.loss) == REAL else np.log(z) - np.log1p(-z)
         z = z if predictions(batch.loss) == REAL else np.log(z)
         odds = np.nan_to_num(z - _others(z), nan=0.0, posinf=np.inf, neginf=-np.inf)
-    if verb == "gradient":
+    if verb != "value":
         return odds
     labels = batch.labels if batch.labels.ndim == 1 else batch.labels.argmax(axis=1)
     return np.take_along_axis(odds, labels[:, None], axis=1)[:, 0]

@@ -82,9 +82,10 @@ class Adapted:
         return self.function(y, z, **named) if self.swapped else self.function(z, y, **named)
 
     def _row_by_row(self, frame, call, named):
+        up = call.upstream
         found = [
-            frame(self._ordered, Call(call.logits[i : i + 1], call.labels[i : i + 1]), named)
-            for i in range(len(call.logits))
+            frame(self._ordered, Call(z[None], y[None], {}, None if up is None else up[i]), named)
+            for i, (z, y) in enumerate(zip(call.logits, call.labels, strict=True))
         ]
         value = np.array([x.value for x in found]).reshape(len(found))
         gradient = None if found[0].gradient is None else np.concatenate([x.gradient for x in found])

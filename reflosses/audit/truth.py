@@ -167,6 +167,8 @@ def batches(loss, dtype):
     """Return the batches of a loss in a dtype, made once: hard points by shape, then real ones."""
     key = identity(loss), np.dtype(dtype)
     if key not in _batches:
+        if len(_batches) > 200:
+            _batches.clear()
         _batches[key] = _made(loss, np.dtype(dtype))
     return _batches[key]
 
