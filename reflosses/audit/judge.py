@@ -162,7 +162,11 @@ def judge(implementation, loss, dtype, explain=True, given=None):
         np.dtype(dtype).name,
         max(grade, lowest),
         {verb: _measured([x for x in outcomes if x.verb == verb]) for verb in verbs},
-        {x.verb: _measured([y for y in outcomes if y.verb == x.verb and y.batch.real]) for x in outcomes if x.batch.real},
+        {
+            x.verb: _measured([y for y in outcomes if y.verb == x.verb and y.batch.real])
+            for x in outcomes
+            if x.batch.real
+        },
         {verb: _example([x for x in culprits if x[0].verb == verb]) for verb in verbs},
         *(_broken(outcomes) if implementation.ours else (0, None)),
         clipped,

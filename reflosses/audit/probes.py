@@ -283,6 +283,8 @@ def _other_rule(bench, call, found, value, gradient):
             if divisor and not differs(found.value, total / divisor) and not differs(found.gradient, slopes / divisor):
                 if "sample_weight" in options and divisor == np.sum(options["sample_weight"]):
                     return None
+                if "class_weight" not in options and divisor == counted(call).sum():
+                    return None  # the weights are the loss's own, and need not be those of a mean
                 return (
                     "mean-divisor",
                     f"the mean divides by {name} where it should divide by the weights of the rows that count",
@@ -391,14 +393,7 @@ def batch_of_numbers(bench):
     hard = Call(bench.z, bench.y, {})
     rows, slopes = expected(bench.loss, hard)
     total = rows.sum()
-    known = divisors(
-        bench.loss,
-        Call(
-            bench.z,
-            bench.y,
-            {"class_weight": bench.loss.class_weight} if getattr(bench.loss, "class_weight", None) is not None else {},
-        ),
-    )
+    known = divisors(bench.loss, hard)
     legal = {1.0, float(len(rows)), known["weights of the rows that count"]}
     if any(not differs(found.value, total / d) and not differs(found.gradient, slopes / d) for d in legal):
         return None

@@ -66,7 +66,8 @@ class Batch:
         """Whether every probability of a row is above 1e-4, so that no clip in use can show."""
         z = self.logits.astype(np.float64)
         if predictions(self.loss) != REAL:
-            least = z.min(axis=1) / z.sum(axis=1) if z.ndim == 2 else np.minimum(z, 1 - z)
+            with np.errstate(over="ignore"):  # rows of any sum
+                least = z.min(axis=1) / z.sum(axis=1) if z.ndim == 2 else np.minimum(z, 1 - z)
             return self.ordinary & (least > 1e-4)
         spread = np.ptp(z, axis=1) if z.ndim == 2 else np.abs(z)
         return self.ordinary & (spread < 7.0)

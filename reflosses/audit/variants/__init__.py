@@ -20,7 +20,7 @@ from .formulas import formula
 from .ways import numpy_like
 from .wrappers import wrapped
 
-CLASSES = 5  # rows of more cost seconds a loss, and show nothing else
+CLASSES = 3  # rows of more cost seconds a loss, and show nothing else
 ACCUSING = {"convention", "mistake"}
 
 

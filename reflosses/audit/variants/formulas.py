@@ -12,7 +12,7 @@ from .ways import kept, total
 
 
 def formula(loss, xp, x, slopes):
-    """Return a loss in the namespace ``xp`` in ways that ``x`` chooses; with ``slopes``, with its gradient if so chosen.
+    """Return a loss in the namespace ``xp`` in ways that ``x`` chooses; with ``slopes``, perhaps its derivatives.
 
     Parameters
     ----------
