@@ -58,7 +58,7 @@ class Verdict(NamedTuple):
     ``example`` maps a verb to the simplest input that shows why the grade is no better.
     ``broken`` counts results of ours that break the promise of docs/accuracy.md; ``clip`` is the
     ``Clip`` of values that stop growing, if they do; ``single`` tells that every result in
-    float64 is a number of float32; ``one_hot`` and ``argument`` are the implementation's.
+    float64 is a number of float32; ``one_hot``, ``argument`` and ``line`` are the implementation's.
     ``findings`` say what is wrong, the most important first.
     """
 
@@ -77,6 +77,7 @@ class Verdict(NamedTuple):
     one_hot: bool
     argument: str
     findings: tuple = ()
+    line: str = "{target}({z}, {y})"
 
 
 class _Outcome:
@@ -174,6 +175,7 @@ def judge(implementation, loss, dtype, explain=True, given=None):
         implementation.one_hot,
         implementation.argument,
         findings,
+        implementation.line,
     )
 
 

@@ -51,7 +51,8 @@ class Implementation(NamedTuple):
     rows: bool = True  # whether it takes rows of probabilities as labels
     dtypes: tuple = WIDE
     one_hot: bool = False  # whether a line to paste gives it rows for classes,
-    argument: str = "{}"  # and what it makes of an array
+    argument: str = "{}"  # and what it makes of an array,
+    line: str = "{target}({z}, {y})"  # and how it is called
     call: Callable | None = None  # of a ``Call``: what a target does with options and upstream derivatives,
     takes: tuple = ()  # and which options it takes
 

@@ -55,7 +55,9 @@ class Adapted:
 
     def __init__(self, function, loss, framework=None, arguments=None):
         rows = loss.targets.rows
-        self.function, self.loss, self.framework = _made(function, loss, rows), loss, framework
+        self.constructed = _construction(function, loss, rows) if inspect.isclass(function) else None
+        self.function = function if self.constructed is None else _made(function, self.constructed)
+        self.loss, self.framework = loss, framework
         names = arguments or _names(self.function)
         roles = [(name, role(name, rows)) for name in names]
         self.takes = {r: name for name, r in roles if r not in (None, "logits", "labels")}
@@ -64,8 +66,8 @@ class Adapted:
         self.swapped = swapped and framework not in BOOSTERS
         self.scalar = False
 
-    def __call__(self, call):
-        frame = FRAMES[self.framework]
+    def named(self, call):
+        """Return the options of a call by the target's names of them."""
         options = {**parameters_of(self.loss, self.takes), **call.options}
         if "reduction" in self.takes:
             options.setdefault("reduction", "none")
@@ -73,10 +75,30 @@ class Adapted:
             options["from_logits"] = True
         if "upstream" in self.takes and call.upstream is not None:
             options["upstream"] = call.upstream
-        named = {self.takes[k]: v for k, v in options.items() if k in self.takes}
-        if self.scalar and options.get("reduction", "none") == "none" and "reduction" not in call.options:
+        return {self.takes[k]: v for k, v in options.items() if k in self.takes}
+
+    def __call__(self, call):
+        frame, named = FRAMES[self.framework], self.named(call)
+        if self.scalar and "reduction" not in call.options:
             return self._row_by_row(frame, call, named)
         return frame(self._ordered, call, named)
+
+    def text(self, z, y, options=None):
+        """Return a call as text; ``{target}`` stands for the target."""
+        if self.framework in BOOSTERS:
+            y = f"np.asarray({y}).view(Labels)"
+        pair = (y, z) if self.swapped else (z, y)
+        given = [f"{name}={self._spelled(x)}" for name, x in (options or {}).items()]
+        made = "" if self.constructed is None else f"({', '.join(f'{k}={v!r}' for k, v in self.constructed.items())})"
+        before = "from reflosses.audit.frames import Labels; " if self.framework in BOOSTERS else ""
+        return f"{before}{{target}}{made}({', '.join([*pair, *given])})"
+
+    def _spelled(self, x):
+        """Return an option as text."""
+        if not isinstance(x, tuple | list | np.ndarray):
+            return repr(x)
+        numbers = np.asarray(x).tolist()
+        return f"torch.tensor({numbers})" if self.framework == "torch" else f"np.array({numbers})"
 
     def _ordered(self, z, y, **named):
         return self.function(y, z, **named) if self.swapped else self.function(z, y, **named)
@@ -92,16 +114,18 @@ class Adapted:
         return Answer(value, gradient)
 
 
-def _made(function, loss, rows):
-    """Return an instance of a class that was given in place of a function."""
-    if not inspect.isclass(function):
-        return function
+def _construction(function, loss, rows):
+    """Return the options with which a class that was given in place of a function is constructed."""
     named = {r: name for name in _names(function) if (r := role(name, rows))}
     options = {named[k]: v for k, v in parameters_of(loss, named).items()}
     if "reduction" in named:
         options[named["reduction"]] = "none"
     if "from_logits" in named:
         options[named["from_logits"]] = True
+    return options
+
+
+def _made(function, options):
     try:
         return function(**options)
     except Exception as error:
@@ -160,6 +184,7 @@ def recognise(function, loss, name, framework=None, arguments=None):
             return answer[:2] if answer.hessian is None else tuple(answer)
 
         made: dict[str, Any] = {"argument": argument, "call": adapted, "takes": tuple(adapted.takes), **more}
+        made["line"] = adapted.text("{z}", "{y}", adapted.named(Call(z, z)))
         return Implementation("", name, type(loss), plain, **made)
 
     if not loss.targets.rows:
@@ -187,7 +212,7 @@ def _first(adapted, z, y):
         warnings.simplefilter("ignore")
         if adapted.framework is None:
             try:
-                adapted.framework = detected(adapted._ordered, z, y, _plain_options(adapted))
+                adapted.framework = detected(adapted._ordered, z, y, adapted.named(Call(z, y)))
             except Exception as error:
                 raise TargetError(f"the target raises {_short(error)}") from None
         try:
@@ -207,15 +232,6 @@ def _first(adapted, z, y):
     for x, what in ((answer.gradient, "a gradient"), (answer.hessian, "a Hessian diagonal")):
         if x is not None:
             _check_shape(x, z.shape, what)
-
-
-def _plain_options(adapted):
-    options = parameters_of(adapted.loss, adapted.takes)
-    if "reduction" in adapted.takes:
-        options["reduction"] = "none"
-    if "from_logits" in adapted.takes:
-        options["from_logits"] = True
-    return {adapted.takes[k]: v for k, v in options.items()}
 
 
 def _check_shape(x, shape, what):

@@ -23,16 +23,17 @@ def numpy_like(name):
     """Return a namespace with the functions of a framework that are not called as NumPy's are."""
     if name == "numpy":
         own = {"log_softmax": special.log_softmax, "softmax": special.softmax, "sigmoid": special.expit}
-        return SimpleNamespace(softplus=lambda x: -special.log_expit(-x), top=_top, cast=_cast, **_shared(np), **own)
+        own["softplus"] = lambda x: -special.log_expit(-x)
+        return SimpleNamespace(top=_top, cast=_cast, traced=False, **_shared(np), **own)
     if name == "torch":
         torch = import_module("torch")
         own = {"log_softmax": torch.log_softmax, "softmax": torch.softmax, "sigmoid": torch.sigmoid}
         own["softplus"] = torch.nn.functional.softplus
-        return SimpleNamespace(top=_torch_top, cast=lambda x, z: x.to(z.dtype), **_shared(torch), **own)
+        return SimpleNamespace(top=_torch_top, cast=lambda x, z: x.to(z.dtype), traced=False, **_shared(torch), **own)
     if name == "jax":
         numpy, nn = import_module("jax.numpy"), import_module("jax.nn")
         own = {"log_softmax": nn.log_softmax, "softmax": nn.softmax, "sigmoid": nn.sigmoid, "softplus": nn.softplus}
-        return SimpleNamespace(top=_top, cast=_cast, **_shared(numpy), **own)
+        return SimpleNamespace(top=_top, cast=_cast, traced=True, **_shared(numpy), **own)
     return _many_digits()
 
 
@@ -76,7 +77,7 @@ def _many_digits():
         return z - top - made["log"](made["exp"](z - top).sum(axis=axis, keepdims=True))
 
     made["log_softmax"], made["softmax"] = log_softmax, lambda z, axis: made["exp"](log_softmax(z, axis))
-    return SimpleNamespace(top=_top, cast=_cast, **made)
+    return SimpleNamespace(top=_top, cast=_cast, traced=False, **made)
 
 
 # Shares of rows, and their logarithms ----------------------------------------------------------
