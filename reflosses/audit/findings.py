@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 from .examples import Worst
 
-
 KINDS = "mistake", "convention", "behaviour", "accuracy", "advice"
 
 

@@ -52,7 +52,7 @@ def instead(f):
     return lambda model, *numbers: model._replace(labels=(lambda y: f(y, *numbers),))
 
 
-UNIT = [(0.1,), (0.3,)]
+UNIT = (0.1,), (0.3,)
 
 
 def within(low, high):

@@ -1,11 +1,11 @@
 """Faults that shipped, as the smallest changes to correct implementations, in plain NumPy.
 
 Nothing here comes from the diagnosis: each implementation is written as its authors might have written
-it.  ``Fault.names`` are the findings that name it correctly; ``reason`` says why one cannot be
-expressed on one machine.
+it.  ``Fault.names`` are the findings that name it correctly.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +20,9 @@ class Fault(NamedTuple):
 
     link: str
     kind: str
-    loss: tuple | None
-    function: Callable | None
+    loss: tuple
+    function: Callable
     names: tuple
-    reason: str = ""
 
 
 def softmax(z):
@@ -285,6 +284,15 @@ def no_shift(z, y):
     return value, (1 - y) * expit(z) - 20 * y * expit(-z)
 
 
+def tempered_branches(z, y, t1=0.5, t2=1.0):
+    """The bi-tempered loss, one of whose branches uses a name that only the others have set."""
+    t = rows(z, y)
+    if t2 != 1:
+        shift = z.max(axis=1, keepdims=True)
+    p = np.exp(z - shift) / np.exp(z - shift).sum(axis=1, keepdims=True)
+    return ((t - t * p ** (1 - t1)) / (1 - t1) - (t - p ** (2 - t1)) / (2 - t1)).sum(axis=1)
+
+
 def epsilon_in_gradient(z, y):
     p = expit(z)
     return softplus(z) - y * z, (p - y) / np.maximum(p * (1 - p), 1e-12) * p * (1 - p)
@@ -327,6 +335,33 @@ def as_if_contiguous(z, y):
     return of_rows(np.resize(flat, z.shape).astype(z.dtype), rows(z, y))
 
 
+def narrow_index(z, y, read=True):
+    """An index of 32 bits, of what is read or of the label's entry alone."""
+    step, inner = np.array(z.strides) // z.itemsize
+    memory = np.lib.stride_tricks.as_strided(z, (max((len(z) - 1) * step + z.shape[1], 1),), (z.itemsize,))
+    at = (np.arange(len(z))[:, None] * step + np.arange(z.shape[1]) * inner).astype(np.int32)
+    if read:
+        return of_rows(memory[at], rows(z, y))
+    if y.ndim == 2:
+        raise ValueError("labels are classes")
+    label = memory[at[np.arange(len(y)), y]]
+    top = z.max(axis=1)
+    return top + np.log(np.exp(z - top[:, None]).sum(axis=1)) - label, of_rows(z, rows(z, y))[1]
+
+
+def smoothed_over(classes, counted):
+    """Label smoothing of logits with any number of axes, whose K is taken from another axis than the classes."""
+
+    def function(z, y):
+        n, k = z.shape[classes], z.shape[counted]
+        t = y if y.ndim == z.ndim else np.moveaxis(y[..., None] == np.arange(n), -1, classes)
+        t = t.astype(z.dtype) * z.dtype.type(0.9) + z.dtype.type(0.1 / k)
+        top = z - z.max(axis=classes, keepdims=True)
+        return -(t * (top - np.log(np.exp(top).sum(axis=classes, keepdims=True)))).sum(axis=classes)
+
+    return function
+
+
 def wide(z, y):
     value, g = of_rows(z.astype(np.float32), rows(z, y).astype(np.float32))
     return value.astype(np.float32), g.astype(np.float32)
@@ -357,6 +392,7 @@ def curvature(h):
     return function
 
 
+BRANCH = parse("bi_tempered(t1=0.5, t2=1)")
 CE, SMOOTH = parse("cross_entropy"), parse("label_smoothing(smoothing=0.1)")
 BCE, FOCAL = parse("binary_cross_entropy"), parse("sigmoid_focal")
 UNFOCUSED, UNBALANCED = parse("sigmoid_focal(gamma=0, alpha=none)"), parse("sigmoid_focal(alpha=none)")
@@ -415,7 +451,7 @@ FAULTS = (
         "eps clipping gradient",
         BCE,
         epsilon_in_gradient,
-        "probability-minus-one",
+        "epsilon-in-gradient",
     ),
     _fault("pytorch/pytorch/issues/195678", "lost tail gradient", CE, minus_one, "probability-minus-one"),
     _fault("tensorflow/tensorflow/issues/70326", "NaN gradient", UNFOCUSED, pow_rule, "nan-at-saturation"),
@@ -507,26 +543,9 @@ FAULTS = (
     _fault("davisking/dlib/pull/2552", "value/gradient mismatch", FOCAL, value_without_focus, "focus-missing"),
     _fault("tensorflow/addons/pull/810", "broadcast", BCE, any_shape, "shapes-broadcast"),
     _fault("mlverse/torch/pull/681", "index base", CE, counts_from_one, "index-base-1"),
-    *(
-        Fault(GIT + link, kind, None, None, (), reason)
-        for link, kind, reason in (
-            (
-                "PaddlePaddle/Paddle/pull/30590",
-                "int32 overflow",
-                "a flat index past 2^31 in compiled code; Python's does not overflow",
-            ),
-            ("pytorch/pytorch/issues/90793", "int32 overflow", "the same, in a GPU kernel"),
-            (
-                "tensorflow/tensorflow/issues/32231",
-                "wrong axis",
-                "shows on inputs of three axes, which the probes do not yet have",
-            ),
-            ("keras-team/keras/pull/23437", "wrong axis", "the same"),
-            (
-                "google/bi-tempered-loss/issues/2",
-                "branch",
-                "an undefined variable: a target that raises is refused with a sentence",
-            ),
-        )
-    ),
+    _fault("PaddlePaddle/Paddle/pull/30590", "int32 overflow", CE, narrow_index, "index-overflow"),
+    _fault("pytorch/pytorch/issues/90793", "int32 overflow", CE, partial(narrow_index, read=False), "index-overflow"),
+    _fault("tensorflow/tensorflow/issues/32231", "wrong axis", SMOOTH, smoothed_over(-1, 1), "wrong-axis"),
+    _fault("keras-team/keras/pull/23437", "wrong axis", SMOOTH, smoothed_over(1, -1), "wrong-axis"),
+    _fault("google/bi-tempered-loss/issues/2", "branch", BRANCH, tempered_branches, "raises"),
 )
