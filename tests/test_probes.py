@@ -153,7 +153,8 @@ def over(axis, labels):
 def test_a_softmax_over_the_wrong_axis_is_found_on_three(softmax, labels, wrong):
     found = accepts(over(softmax, labels), CrossEntropy())
     assert ("wrong-axis" in found) == wrong
-    if wrong:
+    if wrong:  # of nobody who has two axes in mind
+        assert found["wrong-axis"].kind == "advice"
         assert run([x.replace("{target}", "f") for x in found["wrong-axis"].snippet], f=over(softmax, labels))
 
 

@@ -10,8 +10,8 @@ from reflosses.audit.variants import accusations, examined, variant
 from reflosses.losses import CrossEntropy, SigmoidFocal
 
 DRAWN = 28  # take about 15 seconds; ``python -m reflosses.audit.variants`` draws a thousand
-# Numbers at which the audit once accused: a gather of the loss's own weights, a smoothing in the payment.
-ACCUSED = 22, 573
+# Numbers at which the audit once accused: lost digits, weights of a mean, three axes.
+ACCUSED = 22, 573, 734
 
 
 @pytest.mark.parametrize("number", [*range(DRAWN), *(x for x in ACCUSED if x >= DRAWN)])
