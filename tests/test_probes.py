@@ -10,7 +10,8 @@ from reflosses.audit.judge import judge
 from reflosses.audit.probes import PROBES, probed
 from reflosses.audit.report import Report
 from reflosses.audit.target import recognise
-from reflosses.audit.zoo import FAULTS, of_rows, rows
+from reflosses.audit.zoo import FAULTS
+from reflosses.audit.zoo.parts import of_rows, rows
 from reflosses.losses import BinaryCrossEntropy, CrossEntropy
 
 KINDS = {

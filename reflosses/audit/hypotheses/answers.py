@@ -3,8 +3,9 @@
 import ml_dtypes
 import numpy as np
 
-from . import model as m
-from .hypotheses import GIT, Hypothesis, settings
+from .. import model as m
+from ..model import settings
+from .hypothesis import GIT, at
 
 LN2 = np.log(2.0)
 
@@ -92,9 +93,6 @@ def in_half(rounding):
 def answers(loss):
     """Return the hypotheses about answers."""
     found = settings(loss)
-
-    def at(name, phrase, change, **more):
-        return Hypothesis(name, "answers", phrase, change, **more)
 
     made = [at(name, phrase, factor(k), cost=1.2) for name, phrase, k in FACTORS]
     made += [
@@ -209,10 +207,10 @@ def answers(loss):
     gamma = found.get("gamma")
     if gamma is not None:
         made.append(at("gamma-as-factor", "times γ", mapped(lambda r, x: scaled(r, gamma)), cost=1.5))
-    return made + curvatures(loss, at)
+    return made + curvatures()
 
 
-def curvatures(loss, at):
+def curvatures():
     """Return the hypotheses about the diagonal of the Hessian."""
     link = GIT + "dmlc/xgboost/issues/5769"
 
