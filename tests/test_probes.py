@@ -21,7 +21,6 @@ KINDS = {
     "ignored-row gradient",
     "state mutation",
     "reduction order",
-    "LS convention + mutation",
     "label OOB",
     "dtype promotion",
 }
@@ -78,6 +77,18 @@ def test_a_failure_is_as_small_as_it_can_be():
     found = accepts(first, CrossEntropy())["upstream-of-row-0"]
     z = np.array(eval(re.search(r"np\.float32\((\[.*?\]\])\)", found.snippet[-1])[1]))
     assert z.shape == (2, 2) and set(z.ravel()) <= {0.0, 0.5}
+
+
+def test_inputs_that_are_changed_are_printed():
+    def shifts(z, y):
+        if y.ndim == 2:
+            y += 0.1
+        return of_rows(z, rows(z, y))
+
+    found = accepts(shifts, CrossEntropy())["inputs-changed"]
+    names = {"np": np, "f": shifts}
+    exec("\n".join(found.snippet[:-1]).replace("{target}", "f"), names)
+    assert not np.allclose(names["y"].sum(axis=1), 1) and found.snippet[-1] == "print(z, y)"
 
 
 def test_lines_have_the_order_and_the_options_of_the_target():

@@ -31,8 +31,9 @@ def smoothed_over(classes, counted):
         n, k = z.shape[classes], z.shape[counted]
         t = y if y.ndim == z.ndim else np.moveaxis(y[..., None] == np.arange(n), -1, classes)
         t = t.astype(z.dtype) * z.dtype.type(0.9) + z.dtype.type(0.1 / k)
-        top = z - z.max(axis=classes, keepdims=True)
-        return -(t * (top - np.log(np.exp(top).sum(axis=classes, keepdims=True)))).sum(axis=classes)
+        e = np.exp(z - z.max(axis=classes, keepdims=True))
+        p = e / e.sum(axis=classes, keepdims=True)
+        return -(t * np.log(p)).sum(axis=classes), p * t.sum(axis=classes, keepdims=True) - t
 
     return function
 
