@@ -88,10 +88,15 @@ class Adapted:
         if self.framework in BOOSTERS:
             y = f"np.asarray({y}).view(Labels)"
         pair = (y, z) if self.swapped else (z, y)
-        given = [f"{name}={self._spelled(x)}" for name, x in (options or {}).items()]
+        given = [f"{name}={self._spelled(x)}" for name, x in (options or {}).items() if not self._is_default(name, x)]
         made = "" if self.constructed is None else f"({', '.join(f'{k}={v!r}' for k, v in self.constructed.items())})"
         before = "from reflosses.audit.frames import Labels; " if self.framework in BOOSTERS else ""
         return f"{before}{{target}}{made}({', '.join([*pair, *given])})"
+
+    def _is_default(self, name, x):
+        """Whether an option need not be written."""
+        default = _parameters(self.function).get(name)
+        return default is not None and type(default.default) in (int, float, str) and default.default == x
 
     def _spelled(self, x):
         """Return an option as text."""
@@ -132,18 +137,19 @@ def _made(function, options):
         raise TargetError(f"the target cannot be constructed: {_short(error)}") from None
 
 
-def _names(function):
-    """Return the names of a callable's parameters, those of a module's ``forward`` where it has one."""
+def _parameters(function):
+    """Return a callable's parameters by name, those of a module's ``forward`` where it has one."""
     inner = getattr(function, "forward", None) if not inspect.isfunction(function) else None
     inner = inner or (getattr(function, "call", None) if not inspect.isfunction(function) else None)
     try:
-        return [
-            name
-            for name, x in inspect.signature(inner or function).parameters.items()
-            if x.kind not in (x.VAR_POSITIONAL, x.VAR_KEYWORD)
-        ]
+        found = inspect.signature(inner or function).parameters
     except (TypeError, ValueError):
-        return []
+        return {}
+    return {name: x for name, x in found.items() if x.kind not in (x.VAR_POSITIONAL, x.VAR_KEYWORD)}
+
+
+def _names(function):
+    return list(_parameters(function))
 
 
 def recognise(function, loss, name, framework=None, arguments=None):

@@ -28,7 +28,7 @@ PROBES = (
     Probe("pos_weight", "it multiplies the part of y = 1", options.pos_weighted, ("pos_weight",), "F"),
     Probe("quiet", "a function returns, it does not print", calls.printed),
     Probe("dtype", "results have the dtype of the logits", calls.kept_dtype),
-    Probe("three axes", "there are logits for every word and pixel", shapes.axes),
+    Probe("three axes", "there are logits for every word and pixel", shapes.axes, compares=True),
     Probe("no rows", "the last batch of an epoch may be empty", shapes.empty),
     Probe("one class", "a softmax of one class is always 1", shapes.one_class),
     Probe("label sums", "rows of labels need not sum to 1", shapes.unnormalised),
