@@ -58,7 +58,8 @@ class Adapted:
         self.constructed = _construction(function, loss, rows) if inspect.isclass(function) else None
         self.function = function if self.constructed is None else _made(function, self.constructed)
         self.loss, self.framework = loss, framework
-        names = arguments or _names(self.function)
+        self.defaults = {name: x.default for name, x in _parameters(self.function).items()}
+        names = arguments or list(self.defaults)
         roles = [(name, role(name, rows)) for name in names]
         self.takes = {r: name for name, r in roles if r not in (None, "logits", "labels")}
         first = [r for _, r in roles if r in ("logits", "labels")]
@@ -95,8 +96,7 @@ class Adapted:
 
     def _is_default(self, name, x):
         """Whether an option need not be written."""
-        default = _parameters(self.function).get(name)
-        return default is not None and type(default.default) in (int, float, str) and default.default == x
+        return type(x) in (int, float, str) and self.defaults.get(name) == x
 
     def _spelled(self, x):
         """Return an option as text."""
@@ -121,7 +121,7 @@ class Adapted:
 
 def _construction(function, loss, rows):
     """Return the options with which a class that was given in place of a function is constructed."""
-    named = {r: name for name in _names(function) if (r := role(name, rows))}
+    named = {r: name for name in _parameters(function) if (r := role(name, rows))}
     options = {named[k]: v for k, v in parameters_of(loss, named).items()}
     if "reduction" in named:
         options[named["reduction"]] = "none"
@@ -146,10 +146,6 @@ def _parameters(function):
     except (TypeError, ValueError):
         return {}
     return {name: x for name, x in found.items() if x.kind not in (x.VAR_POSITIONAL, x.VAR_KEYWORD)}
-
-
-def _names(function):
-    return list(_parameters(function))
 
 
 def recognise(function, loss, name, framework=None, arguments=None):
