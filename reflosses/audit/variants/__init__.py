@@ -77,23 +77,25 @@ def _focus(x):
     return x.number(0, 5, 0.0, 1.0, 2.0, 2.0, 3.0)
 
 
-LOSSES = {
-    "cross entropy": _rows_entropy,
-    "label smoothing": lambda x: l.LabelSmoothing(_rows_entropy(x), x.number(0.01, 0.6, 0.1)),
-    "smoothing to others": lambda x: l.OtherClassesSmoothing(_rows_entropy(x), x.number(0.01, 0.4, 0.1)),
-    "smoothing of nonzero": lambda x: l.SoftLabelSmoothing(_rows_entropy(x), x.number(0.01, 0.4, 0.1)),
-    "categorical focal": lambda x: l.CategoricalFocal(_focus(x), x.among(None, x.weights())),
-    "MAE": lambda x: l.ClassificationMAE(),
-    "SparseLSR": lambda x: l.SparseLSR(x.number(0.01, 0.9, 0.1)),
-    "bi-tempered": lambda x: l.BiTempered(x.number(0.1, 0.9, 0.8), x.number(1.1, 3.0, 1.2)),
-    "binary cross entropy": _single_entropy,
-    "binary smoothing": lambda x: l.BinaryLabelSmoothing(_single_entropy(x), x.number(0.01, 0.6, 0.1)),
-    "sigmoid focal": lambda x: l.SigmoidFocal(_focus(x), x.among(None, x.number(0.05, 0.95, 0.25))),
-    "binary focal": lambda x: l.BinaryFocal(_focus(x), x.among(None, x.number(0.05, 0.95, 0.25))),
-    "cross entropy of p": lambda x: l.ProbabilityCrossEntropy(x.among(0.0, 1e-7, 0.01)),
-    "rescaled p": lambda x: l.RescaledProbabilityCrossEntropy(x.among(0.0, 1e-7)),
-    "binary cross entropy of p": lambda x: l.BinaryProbabilityCrossEntropy(x.among(0.0, 1e-7), x.among(0.0, 1e-7)),
-}
+def losses():
+    """Return by name how a loss with its parameters is drawn."""
+    return {
+        "cross entropy": _rows_entropy,
+        "label smoothing": lambda x: l.LabelSmoothing(_rows_entropy(x), x.number(0.01, 0.6, 0.1)),
+        "smoothing to others": lambda x: l.OtherClassesSmoothing(_rows_entropy(x), x.number(0.01, 0.4, 0.1)),
+        "smoothing of nonzero": lambda x: l.SoftLabelSmoothing(_rows_entropy(x), x.number(0.01, 0.4, 0.1)),
+        "categorical focal": lambda x: l.CategoricalFocal(_focus(x), x.among(None, x.weights())),
+        "MAE": lambda x: l.ClassificationMAE(),
+        "SparseLSR": lambda x: l.SparseLSR(x.number(0.01, 0.9, 0.1)),
+        "bi-tempered": lambda x: l.BiTempered(x.number(0.1, 0.9, 0.8), x.number(1.1, 3.0, 1.2)),
+        "binary cross entropy": _single_entropy,
+        "binary smoothing": lambda x: l.BinaryLabelSmoothing(_single_entropy(x), x.number(0.01, 0.6, 0.1)),
+        "sigmoid focal": lambda x: l.SigmoidFocal(_focus(x), x.among(None, x.number(0.05, 0.95, 0.25))),
+        "binary focal": lambda x: l.BinaryFocal(_focus(x), x.among(None, x.number(0.05, 0.95, 0.25))),
+        "cross entropy of p": lambda x: l.ProbabilityCrossEntropy(x.among(0.0, 1e-7, 0.01)),
+        "rescaled p": lambda x: l.RescaledProbabilityCrossEntropy(x.among(0.0, 1e-7)),
+        "binary cross entropy of p": lambda x: l.BinaryProbabilityCrossEntropy(x.among(0.0, 1e-7), x.among(0.0, 1e-7)),
+    }
 
 
 # What is drawn --------------------------------------------------------------------------------
@@ -108,7 +110,7 @@ def frameworks():
 def variant(number):
     """Return the correct implementation with a number, the same ever again."""
     x = Choice(number)
-    loss = x.of(LOSSES)(x)
+    loss = x.of(losses())(x)
     framework = x.among(*frameworks())
     dtype = x.among("float32", "float64") if framework in ("numpy", "torch") else "float64"
     framework = "numpy" if type(loss) is l.BiTempered else framework
