@@ -10,6 +10,7 @@ import numpy as np
 
 from ..oracle import certify
 from .call import with_options
+from .model import settings
 
 _rows: dict = {}
 
@@ -58,7 +59,7 @@ def divisors(loss, call):
     """Return everything by which people divide a sum of rows, by name."""
     counts = counted(call)
     n, classes = len(counts), call.logits.shape[-1] if call.logits.ndim > 1 else 1
-    weight = call.options.get("class_weight")
+    weight = call.options.get("class_weight", settings(loss).get("class_weight"))
     labels = call.labels if call.labels.ndim == 1 and call.logits.ndim > 1 else np.zeros(n, int)
     w = np.ones(classes) if weight is None or call.labels.ndim > 1 else np.asarray(weight, np.float64)
     of_rows = w[np.where((labels >= 0) & (labels < classes), labels, -1)]

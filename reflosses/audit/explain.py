@@ -4,8 +4,10 @@ import numpy as np
 
 from ..spelling import spelled
 from .diagnose import diagnose
-from .findings import Finding
+from .findings import Finding, importance
 from .probes import probed
+from .probes.bench import Bench
+from .probes.snippet import repetition
 from .saturation import saturated
 
 STATE = Finding(
@@ -33,9 +35,11 @@ def explained(implementation, loss, dtype, grade, outcomes, clipped, repeatable)
         found.append(Finding("accuracy", "clip", said, example=clipped.example))
     if grade > "B" and all(x.kind == "accuracy" or x.name == "unknown" for x in found):
         found += saturated(outcomes, loss)
-    lowest, behaviour = probed(implementation, loss, dtype) if implementation.call is not None else ("A", [])
-    if not repeatable and not any(x.name == STATE.name for x in behaviour):
-        lowest, behaviour = "F", [STATE, *behaviour]
+    if not repeatable:  # whatever else is asked, the answer depends on what was asked before
+        shown = repetition(Bench(implementation, loss, dtype)) if implementation.call is not None else ()
+        lowest, behaviour = "F", [STATE._replace(snippet=shown)]
+    else:
+        lowest, behaviour = probed(implementation, loss, dtype) if implementation.call is not None else ("A", [])
     if found:  # options of rows that are wrong are wrong with them
         behaviour = [x for x in behaviour if not x.name.startswith("option-")]
-    return tuple([*found, *behaviour]), lowest
+    return tuple(sorted([*found, *behaviour], key=importance)), lowest

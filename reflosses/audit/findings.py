@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from .examples import Worst
 
+KINDS = "mistake", "convention", "behaviour", "accuracy", "advice"
+
 
 class Finding(NamedTuple):
     """One thing that is wrong, and what it is.
@@ -26,3 +28,8 @@ class Finding(NamedTuple):
     ulps: float = 0.0
     example: Worst | None = None
     snippet: tuple = ()
+
+
+def importance(finding):
+    """Return what findings are sorted by: causes first, advice last, and of a kind what explains most first."""
+    return max(KINDS.index(finding.kind), 1), -finding.explained

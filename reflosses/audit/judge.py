@@ -59,7 +59,7 @@ class Verdict(NamedTuple):
     ``example`` maps a verb to the simplest input that shows why the grade is no better.
     ``broken`` counts results of ours that break the promise of docs/accuracy.md; ``clip`` is the
     ``Clip`` of values that stop growing, if they do; ``single`` tells that every result in
-    float64 is a number of float32; ``one_hot`` and ``pasted`` are the implementation's.
+    float64 is a number of float32; ``one_hot`` and ``line`` are the implementation's.
     ``findings`` say what is wrong, the most important first.
     """
 
@@ -76,7 +76,7 @@ class Verdict(NamedTuple):
     clip: Clip | None
     single: bool
     one_hot: bool
-    pasted: str
+    line: str
     findings: tuple = ()
 
 
@@ -163,13 +163,17 @@ def judge(implementation, loss, dtype, explain=True, given=None):
         np.dtype(dtype).name,
         max(grade, lowest),
         {verb: _measured([x for x in outcomes if x.verb == verb]) for verb in verbs},
-        {verb: _measured([x for x in outcomes if x.verb == verb and x.batch.real]) for verb in verbs},
+        {
+            x.verb: _measured([y for y in outcomes if y.verb == x.verb and y.batch.real])
+            for x in outcomes
+            if x.batch.real
+        },
         {verb: _example([x for x in culprits if x[0].verb == verb]) for verb in verbs},
         *(_broken(outcomes) if implementation.ours else (0, None)),
         clipped,
         "value" in verbs and all(_is_single(x.computed) for x in outcomes if x.verb == "value"),
         implementation.one_hot,
-        implementation.pasted,
+        implementation.line,
         findings,
     )
 

@@ -54,7 +54,7 @@ class Implementation(NamedTuple):
     rows: bool = True  # whether it takes probabilities as labels
     dtypes: tuple = WIDE
     one_hot: bool = False  # whether a line to paste gives it rows for classes,
-    pasted: str = "{z}, {y}"  # and in which order and as what it gives it the arrays
+    line: str = "{target}({z}, {y})"  # and how it calls it
     call: Callable | None = None  # of a ``Call``: what a target does with options and upstream derivatives,
     takes: tuple = ()  # and which options it takes
 

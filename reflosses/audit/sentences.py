@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..spelling import spelled
-from .findings import Finding
+from .findings import Finding, importance
 from .frameworks import keras_backend
 from .lines import lines
 
@@ -61,7 +61,7 @@ def _explained(group):
                 best[key] = _shown_by(finding, verdict)
     known = [x for x in best.values() if x.name != "unknown"]
     told = known if any(x.kind in CAUSES for x in known) else best.values()
-    return tuple(sorted(told, key=lambda x: x.kind not in CAUSES))
+    return tuple(sorted(told, key=importance))
 
 
 def _shown_by(finding, verdict):
@@ -72,7 +72,7 @@ def _shown_by(finding, verdict):
         example = verdict.example.get(example.verb) or example
     diagnosed = finding.example or finding.ulps or finding.name == "unknown"  # others are about other calls
     if finding.snippet or example is None or not diagnosed:
-        return finding._replace(sentence=said)
+        return finding._replace(sentence=said, snippet=_named(finding.snippet, verdict))
     said = f"{said} In {verdict.dtype}, {_fact(example)}."
     return finding._replace(sentence=said, example=example, snippet=tuple(paste(verdict, [example])))
 
@@ -153,29 +153,36 @@ def paste(verdict, examples=None):
         z, y = np.atleast_1d(worst.logits), np.asarray(worst.labels)
         if len(z) > PASTED:
             continue
-        logits = f"np.{verdict.dtype}({_literal(z if worst.logits.ndim == 0 else z[None])})"
-        labels = f"np.array([{int(y)}])" if y.dtype.kind == "i" else f"np.{verdict.dtype}({_literal(y[None])})"
+        logits = f"np.{verdict.dtype}({literal(z if worst.logits.ndim == 0 else z[None])})"
+        labels = f"np.array([{int(y)}])" if y.dtype.kind == "i" else f"np.{verdict.dtype}({literal(y[None])})"
         if verdict.one_hot and y.ndim == 0:
             labels = f"np.eye({len(z)}, dtype=np.{verdict.dtype})[[{int(y)}]]"
-        arguments = verdict.pasted.format(z=logits, y=labels)
-        call = f'run("{verdict.system} {verdict.name}", "{spelled(verdict.loss)}", '
-        made.append(f"{call if verdict.system else verdict.name + '('}{arguments})")
-    return [*_imports(verdict), *dict.fromkeys(made)] if made else []
+        call = f'run("{verdict.system} {verdict.name}", "{spelled(verdict.loss)}", {logits}, {labels})'
+        made.append(call if verdict.system else verdict.line.format(target=verdict.name, z=logits, y=labels))
+    return [*_imports(verdict, made), *dict.fromkeys(made)] if made else []
 
 
-def _imports(verdict):
+def _named(snippet, verdict):
+    """Return the lines of a probe with the target's name in its place, after what they need."""
+    if not any("{target}" in line for line in snippet):
+        return snippet
+    made = tuple(line.replace("{target}", verdict.name) for line in snippet)
+    return (*_imports(verdict, made), *made)
+
+
+def _imports(verdict, made):
     """Return what the lines about a target need before them, if it is not one of the systems."""
     module = verdict.name.rpartition(".")[0]
-    framework = [name for name in FRAMEWORKS if f"{name}." in verdict.pasted]
+    framework = [name for name in FRAMEWORKS if any(f"{name}." in line for line in made)]
     names = ["numpy as np", *framework, *[module] * bool(module)]
     backend = [f'import os; os.environ["KERAS_BACKEND"] = "{keras_backend()}"'] * ("keras" in framework)
     return [] if verdict.system else [*backend, f"import {', '.join(names)}"]
 
 
-def _literal(x):
+def literal(x):
     """Return an array as nested lists of the shortest numbers that read back the same."""
     if x.ndim:
-        return f"[{', '.join(map(_literal, x))}]"
+        return f"[{', '.join(map(literal, x))}]"
     if np.isfinite(x):
         text = str(x)
         return text[:-2] if text.endswith(".0") else text

@@ -61,8 +61,11 @@ class Adapted:
 
     def __init__(self, function, loss, framework=None, arguments=None):
         rows = loss.targets.rows
-        self.function, self.loss, self.framework = _made(function, loss, rows), loss, framework
-        names = arguments or _names(self.function)
+        self.constructed = _construction(function, loss, rows) if inspect.isclass(function) else None
+        self.function = function if self.constructed is None else _made(function, self.constructed)
+        self.loss, self.framework = loss, framework
+        self.defaults = {name: x.default for name, x in _parameters(self.function).items()}
+        names = arguments or list(self.defaults)
         booster = framework in BOOSTERS
         roles = [(name, role(name, rows and not booster)) for name in names]  # a booster's weights are the rows'
         self.takes = {r: name for name, r in roles if r not in (None, "logits", "labels")}
@@ -71,8 +74,8 @@ class Adapted:
         self.weighed = booster and "sample_weight" in self.takes
         self.scalar = False
 
-    def __call__(self, call):
-        frame = FRAMES[self.framework]
+    def named(self, call):
+        """Return the options of a call by the target's names of them."""
         options = {**parameters_of(self.loss, self.takes), **call.options}
         if "reduction" in self.takes:
             options.setdefault("reduction", "none")
@@ -82,52 +85,74 @@ class Adapted:
             options["upstream"] = call.upstream
         if self.weighed:
             options.setdefault("sample_weight", np.ones(len(call.logits), call.logits.dtype))
-        named = {self.takes[k]: v for k, v in options.items() if k in self.takes}
-        if self.scalar and options.get("reduction", "none") == "none" and "reduction" not in call.options:
+        return {self.takes[k]: v for k, v in options.items() if k in self.takes}
+
+    def __call__(self, call):
+        frame, named = FRAMES[self.framework], self.named(call)
+        if self.scalar and "reduction" not in call.options:
             return self._row_by_row(frame, call, named)
         return frame(self._ordered, call, named)
+
+    def text(self, z, y, options=None):
+        """Return a call as text, of arrays as the framework has them; ``{target}`` stands for the target."""
+        y = y if self.swapped else DATA.get(self.framework, "{}").format(y)
+        pair = (y, z) if self.swapped else (z, y)
+        given = [f"{name}={self._spelled(x)}" for name, x in (options or {}).items() if not self._is_default(name, x)]
+        made = "" if self.constructed is None else f"({', '.join(f'{k}={v!r}' for k, v in self.constructed.items())})"
+        return f"{{target}}{made}({', '.join([*pair, *given])})"
+
+    def _is_default(self, name, x):
+        """Whether an option need not be written."""
+        return type(x) in (int, float, str) and self.defaults.get(name) == x
+
+    def _spelled(self, x):
+        """Return an option as text."""
+        if not isinstance(x, tuple | list | np.ndarray):
+            return repr(x)
+        numbers = np.asarray(x).tolist()
+        return f"torch.tensor({numbers})" if self.framework == "torch" else f"np.array({numbers})"
 
     def _ordered(self, z, y, **named):
         return self.function(y, z, **named) if self.swapped else self.function(z, y, **named)
 
     def _row_by_row(self, frame, call, named):
+        up = call.upstream
         found = [
-            frame(self._ordered, Call(call.logits[i : i + 1], call.labels[i : i + 1]), named)
-            for i in range(len(call.logits))
+            frame(self._ordered, Call(z[None], y[None], {}, None if up is None else up[i]), named)
+            for i, (z, y) in enumerate(zip(call.logits, call.labels, strict=True))
         ]
         value = np.array([x.value for x in found]).reshape(len(found))
         gradient = None if found[0].gradient is None else np.concatenate([x.gradient for x in found])
         return Answer(value, gradient)
 
 
-def _made(function, loss, rows):
-    """Return an instance of a class that was given in place of a function."""
-    if not inspect.isclass(function):
-        return function
-    named = {r: name for name in _names(function) if (r := role(name, rows))}
+def _construction(function, loss, rows):
+    """Return the options with which a class that was given in place of a function is constructed."""
+    named = {r: name for name in _parameters(function) if (r := role(name, rows))}
     options = {named[k]: v for k, v in parameters_of(loss, named).items()}
     if "reduction" in named:
         options[named["reduction"]] = "none"
     if "from_logits" in named:
         options[named["from_logits"]] = True
+    return options
+
+
+def _made(function, options):
     try:
         return function(**options)
     except Exception as error:
         raise TargetError(f"the target cannot be constructed: {_short(error)}") from None
 
 
-def _names(function):
-    """Return the names of a callable's parameters, those of a module's ``forward`` where it has one."""
+def _parameters(function):
+    """Return a callable's parameters by name, those of a module's ``forward`` where it has one."""
     inner = getattr(function, "forward", None) if not inspect.isfunction(function) else None
     inner = inner or (getattr(function, "call", None) if not inspect.isfunction(function) else None)
     try:
-        return [
-            name
-            for name, x in inspect.signature(inner or function).parameters.items()
-            if x.kind not in (x.VAR_POSITIONAL, x.VAR_KEYWORD)
-        ]
+        found = inspect.signature(inner or function).parameters
     except (TypeError, ValueError):
-        return []
+        return {}
+    return {name: x for name, x in found.items() if x.kind not in (x.VAR_POSITIONAL, x.VAR_KEYWORD)}
 
 
 def recognise(function, loss, name, framework=None, arguments=None):
@@ -166,7 +191,10 @@ def recognise(function, loss, name, framework=None, arguments=None):
             answer = adapted(Call(z, as_rows(z, y) if one_hot else y))
             return answer[:2] if answer.hessian is None else tuple(answer)
 
-        made: dict[str, Any] = {"pasted": _pasted(adapted), "call": adapted, "takes": tuple(adapted.takes), **more}
+        array = ARRAYS.get(adapted.framework, "{}")
+        options = adapted.named(Call(z[:1], z[:1]))
+        made: dict[str, Any] = {"call": adapted, "takes": tuple(adapted.takes), **more}
+        made["line"] = adapted.text(array.format("{z}"), array.format("{y}"), options)
         return Implementation("", name, type(loss), plain, **made)
 
     if not loss.targets.rows:
@@ -188,14 +216,6 @@ def recognise(function, loss, name, framework=None, arguments=None):
     return implementation(rows=rows)
 
 
-def _pasted(adapted):
-    """Return how a line to paste gives the target its arrays: as its framework has them, in its order."""
-    array = ARRAYS.get(adapted.framework, "{}")
-    data = array if adapted.swapped else DATA.get(adapted.framework, array)
-    z, y = array.format("{z}"), data.format("{y}")
-    return f"{y}, {z}" if adapted.swapped else f"{z}, {y}"
-
-
 def _first(adapted, z, y):
     """Make a first call; find the framework by it, and whether there is one number for a batch."""
     framework = adapted.framework if adapted.framework in PACKAGES else None
@@ -203,7 +223,7 @@ def _first(adapted, z, y):
         warnings.simplefilter("ignore")
         if adapted.framework is None:
             try:
-                adapted.framework = detected(adapted._ordered, z, y, _plain_options(adapted))
+                adapted.framework = detected(adapted._ordered, z, y, adapted.named(Call(z, y)))
             except Exception as error:
                 raise TargetError(told(error)) from None
         try:
@@ -219,15 +239,6 @@ def _first(adapted, z, y):
     for x, what in ((answer.gradient, "a gradient"), (answer.hessian, "a Hessian diagonal")):
         if x is not None:
             _check_shape(x, z.shape, what)
-
-
-def _plain_options(adapted):
-    options = parameters_of(adapted.loss, adapted.takes)
-    if "reduction" in adapted.takes:
-        options["reduction"] = "none"
-    if "from_logits" in adapted.takes:
-        options["from_logits"] = True
-    return {adapted.takes[k]: v for k, v in options.items()}
 
 
 def _check_shape(x, shape, what):

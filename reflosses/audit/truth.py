@@ -79,7 +79,8 @@ class Batch:
         """Whether every probability of a row is above 1e-4, so that no clip in use can show."""
         z = self.logits.astype(np.float64)
         if predictions(self.loss) != REAL:
-            least = z.min(axis=1) / z.sum(axis=1) if z.ndim == 2 else np.minimum(z, 1 - z)
+            with np.errstate(over="ignore"):  # rows of any sum
+                least = z.min(axis=1) / z.sum(axis=1) if z.ndim == 2 else np.minimum(z, 1 - z)
             return self.ordinary & (least > 1e-4)
         spread = np.ptp(z, axis=1) if z.ndim == 2 else np.abs(z)
         return self.ordinary & (spread < 7.0)
@@ -184,6 +185,8 @@ def batches(loss, dtype):
     """Return the batches of a loss in a dtype, made once: hard points by shape, then real ones."""
     key = identity(loss), np.dtype(dtype)
     if key not in _batches:
+        if len(_batches) > 200:
+            _batches.clear()
         _batches[key] = _made(loss, np.dtype(dtype))
     return _batches[key]
 

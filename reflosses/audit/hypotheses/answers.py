@@ -3,8 +3,9 @@
 import ml_dtypes
 import numpy as np
 
-from . import model as m
-from .hypotheses import GIT, Hypothesis, settings
+from .. import model as m
+from ..model import settings
+from .hypothesis import GIT, at
 
 LN2 = np.log(2.0)
 
@@ -92,9 +93,6 @@ def in_half(rounding):
 def answers(loss):
     """Return the hypotheses about answers."""
     found = settings(loss)
-
-    def at(name, phrase, change, **more):
-        return Hypothesis(name, "answers", phrase, change, **more)
 
     made = [at(name, phrase, factor(k), cost=1.2) for name, phrase, k in FACTORS]
     made += [
@@ -192,24 +190,32 @@ def answers(loss):
             mapped(lambda r, x: scaled(r, 1 / len(x.inputs.logits))),
             cost=1.3,
         ),
+        *(
+            at(
+                "epsilon-in-gradient",
+                f"with {said} in the gradient alone, ε = {{0:.3g}}",
+                on("gradient", lambda r, x, e, floor=floor: r.gradient * _spread(x) / floor(_spread(x), e)),
+                starts=((0.05,), (1e-3,)),
+                link=GIT + "pytorch/pytorch/issues/103316",
+                cost=2.2,
+                legal=lambda e: 1e-12 < e < 1,
+            )
+            for said, floor in (("max(p (1 - p), ε) as a divisor", np.maximum), ("p (1 - p) + ε as a divisor", np.add))
+        ),
         at("value-zero", "as 0", on("value", lambda r, x: r.value * 0), cost=1.5),
     ]
     gamma = found.get("gamma")
     if gamma is not None:
         made.append(at("gamma-as-factor", "times γ", mapped(lambda r, x: scaled(r, gamma)), cost=1.5))
-    return made + curvatures(loss, at)
+    return made + curvatures()
 
 
-def curvatures(loss, at):
+def curvatures():
     """Return the hypotheses about the diagonal of the Hessian."""
     link = GIT + "dmlc/xgboost/issues/5769"
 
     def hessian(name, phrase, f, **more):
         return at(name, phrase, on("hessian", f), link=link, **more)
-
-    def spread(x):
-        p = x.own(x.p)
-        return p * (1 - p)
 
     return [
         hessian("hessian-doubled", "with twice the Hessian", lambda r, x: 2 * r.hessian),
@@ -226,7 +232,7 @@ def curvatures(loss, at):
         hessian("hessian-one", "with a Hessian of 1", lambda r, x: r.hessian * 0 + 1),
         hessian("hessian-zero", "with a Hessian of 0", lambda r, x: r.hessian * 0),
         hessian(
-            "hessian-of-cross-entropy", "with p (1 - p) for a Hessian, that of cross entropy", lambda r, x: spread(x)
+            "hessian-of-cross-entropy", "with p (1 - p) for a Hessian, that of cross entropy", lambda r, x: _spread(x)
         ),
         hessian("hessian-of-p", "with p for a Hessian", lambda r, x: x.own(x.p)),
         hessian("hessian-negated", "with the opposite sign of the Hessian", lambda r, x: -r.hessian),
@@ -239,7 +245,7 @@ def curvatures(loss, at):
         hessian(
             "hessian-half-chained",
             "with a Hessian that lacks the term of the gradient: only (p (1 - p))² ℓ''(p)",
-            lambda r, x: _curvature_in_p(r, x) * spread(x) ** 2,
+            lambda r, x: _curvature_in_p(r, x) * _spread(x) ** 2,
         ),
         hessian(
             "hessian-factor",
@@ -264,6 +270,11 @@ def _curvature_in_p(r, x):
     p = x.own(x.p)
     v = p * (1 - p)
     return (r.hessian - r.gradient * (1 - 2 * p)) / v**2
+
+
+def _spread(x):
+    p = x.own(x.p)
+    return p * (1 - p)
 
 
 def _entropy(x):

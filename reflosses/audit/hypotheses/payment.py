@@ -1,0 +1,202 @@
+"""Hypotheses about what a class pays: other losses, focus, α and γ, an ε in the logarithm."""
+
+import numpy as np
+
+from ...domain import is_loss, parameters
+from ...losses import LOSSES
+from .. import model as m
+from ..jets import Jet
+from ..model import Shares, settings
+from .hypothesis import GIT, UNIT, at, within
+from .labels import relabelled
+
+
+def paying(f):
+    """Return a change of what a class pays; f(shares, labels, weights, *numbers)."""
+    return lambda model, *numbers: model._replace(pay=lambda s, t, w: f(s, t, w, *numbers))
+
+
+def _focus(f):
+    """A blended focal loss whose focus is f(q of the label, 1 - q, *numbers)."""
+
+    def pay(s, t, w, *numbers):
+        q, c = (s.q * t).sum(), (s.c * t).sum()
+        return (s.log_q * -t) * f(q, c, *numbers) * (t * w).sum(axis=-1, keepdims=True)
+
+    return paying(pay)
+
+
+def _entropy_with(epsilon, added):
+    def pay(s, t, w):
+        return (t * w) * -(s.q.clip(epsilon, 1 - epsilon) + added).log()
+
+    return pay
+
+
+def _still(s):
+    return Shares(*(x.still() if isinstance(x, Jet) else x for x in s))
+
+
+def _detached_focus(gamma):
+    """The focus is a weight that autograd does not see."""
+
+    def pay(s, t, w):
+        return (s.log_q * -t) * ((s.c * t).sum() ** gamma).still() * (t * w).sum(axis=-1, keepdims=True)
+
+    return paying(pay)
+
+
+def payment(loss):
+    """Return the hypotheses about the formula."""
+    found = settings(loss)
+    gamma, alpha = found.get("gamma"), found.get("alpha")
+    made = [
+        at(
+            "squared-error",
+            "as Σ (p - y)², the Brier score",
+            paying(lambda s, t, w: (s.q - t) ** 2 * w),
+        ),
+        at("absolute-error", "as Σ |p - y|", paying(lambda s, t, w: m.absolute(s, t, w))),
+        at(
+            "divergence",
+            "plus Σ y log y: the divergence, not the cross entropy",
+            lambda model: model._replace(pay=lambda s, t, w: model.pay(s, t, w) + t * np.log(np.where(t > 0, t, 1))),
+            kind="convention",
+        ),
+        at(
+            "generalised",
+            "as the generalised cross entropy (1 - p^q)/q, q = {0:.6g}",
+            paying(lambda s, t, w, q: (s.q**q - 1) * (-t * w / q)),
+            starts=((0.7,),),
+            cost=2.2,
+            legal=lambda q: abs(q) > 1e-3,
+        ),
+        at("probability-not-log", "as 1 - p of the label, without a logarithm", paying(lambda s, t, w: (t * w) * s.c)),
+        at(
+            "poly",
+            "plus ε (1 - p), ε = {0:.6g}",
+            lambda model, e: model._replace(pay=lambda s, t, w: model.pay(s, t, w) + (t * w) * s.c * e),
+            starts=((1.0,),),
+            cost=2.5,
+            legal=lambda e: abs(e) > 1e-9,
+        ),
+        at(
+            "focus-added",
+            "with a focus (1 - p)^γ, γ = {0:.6g}",
+            lambda model, g: model._replace(pay=lambda s, t, w: model.pay(s, t, w) * (s.c * t).sum() ** g),
+            starts=((2.0,), (0.5,)),
+            cost=2.0,
+            legal=lambda g: abs(g) > 1e-9,
+        ),
+        at(
+            "epsilon-added",
+            "with ε = {0:.3g} added inside of the logarithm",
+            lambda model, e: _with_epsilon(model, lambda q: q + e),
+            starts=((1e-2,), (1e-4,)),
+            cost=2.0,
+            link=GIT + "pytorch/pytorch/issues/103316",
+            legal=lambda e: 1e-12 < abs(e) < 0.5,
+        ),
+        at(
+            "clip-visible",
+            "with probabilities clipped to [ε, 1 - ε], ε = {0:.3g}",
+            lambda model, e: _with_epsilon(model, lambda q: q.clip(e, 1 - e)),
+            starts=((0.05,), (0.2,)),
+            cost=2.0,
+            legal=lambda e: 1e-6 < e < 0.5,
+        ),
+    ]
+    if gamma is not None:
+        made += [
+            at(
+                "focus-missing",
+                "with γ = 0: without the focus",
+                _focus(lambda q, c: c * 0 + 1),
+                link=GIT + "davisking/dlib/pull/2552",
+            ),
+            at(
+                "gamma-multiplied",
+                "with γ (1 - p), not (1 - p)^γ",
+                _focus(lambda q, c: c * gamma),
+                link=GIT + "fudannlp16/focal-loss/issues/8",
+            ),
+            at("focus-on-p", "with the focus p^γ, not (1 - p)^γ", _focus(lambda q, c: q**gamma)),
+            at("focus-complement", "with the focus 1 - p^γ", _focus(lambda q, c: 1 - q**gamma)),
+            at("focus-detached", "without the derivative of the focus, as if it were detached", _detached_focus(gamma)),
+            at(
+                "gamma",
+                "with γ = {0:.6g}",
+                _focus(lambda q, c, g: c**g),
+                starts=((gamma + 0.5,), (1.0,), (0.3,)),
+                cost=1.8,
+                legal=within(-3, 50),
+            ),
+        ]
+        if np.isscalar(alpha):
+            made += [
+                at(
+                    "alpha-and-gamma-swapped",
+                    f"with α = {gamma:g} and γ = {alpha:g}, which are exchanged",
+                    lambda model: _focus(lambda q, c: c**alpha)(model._replace(weights=m.balance(gamma))),
+                    link=GIT + "qubvel/segmentation_models/issues/258",
+                ),
+                at(
+                    "alpha",
+                    "with α = {0:.6g}",
+                    lambda model, a: model._replace(weights=m.balance(a)),
+                    starts=((alpha,), (0.5,)),
+                    cost=1.8,
+                    legal=lambda a: -10 < a < 10,
+                ),
+            ]
+            if not loss.targets.rows:
+                made.append(
+                    at(
+                        "smoothed-labels-in-the-focus",
+                        "of labels smoothed with s = {0:.6g}, and the smoothed ones in the focus and in α",
+                        relabelled(lambda y, s: m.uniform(s)(y)),
+                        starts=UNIT,
+                        link=GIT + "keras-team/keras-cv/issues/672",
+                        cost=1.6,
+                        legal=within(1e-6, 1),
+                    )
+                )
+    return made + _other_losses(loss)
+
+
+def _with_epsilon(model, f):
+    def shares(z):
+        s = model.shares(z)
+        return s._replace(log_q=f(s.q).log(), log_c=f(s.c).log())
+
+    return model._replace(shares=shares)
+
+
+def _other_losses(loss):
+    """Return every loss of the library with the same kind of inputs, at shared and at default parameters."""
+    made, own = [], settings(loss)
+    for other in LOSSES:
+        if other is type(loss) or other.targets.rows != loss.targets.rows:
+            continue
+        names = [x for x in parameters(other) if x.name in own]
+        for shared in ({x.name: own[x.name] for x in names}, {}):
+            candidate = other()._replace(**shared)
+            if m.takes_logits(candidate) != m.takes_logits(loss) or any(is_loss(x) for x in candidate):
+                continue
+            model = m.modelled(candidate)
+            if model is not None:
+                made.append(
+                    at(
+                        f"another-loss-{other.__name__}",
+                        f"as {_called(candidate)}",
+                        lambda old, new=model: new,
+                        kind="convention",
+                        cost=1.6,
+                    )
+                )
+    return made
+
+
+def _called(loss):
+    given = ", ".join(f"{k}={x:g}" for k, x in loss._asdict().items() if np.isscalar(x) and x is not None)
+    return f"{type(loss).__name__}({given})"
