@@ -326,10 +326,8 @@ def test_a_torch_function_is_recognised():
     function = torch.nn.functional.binary_cross_entropy_with_logits
     found = judge(recognise(lambda z, y: function(z, y, reduction="none"), LOGITS, "f"), LOGITS, np.float32)
     assert found.grade == "C"
-    assert (
-        findings([found])[0].findings[0].snippet[1]
-        == "f(torch.tensor(np.float32([-14.81])), torch.tensor(np.float32([0])))"
-    )
+    lines = [finding.snippet[1] for finding in findings([found])[0].findings]
+    assert "f(torch.tensor(np.float32([-14.81])), torch.tensor(np.float32([0])))" in lines
 
 
 def test_a_jax_function_is_recognised():

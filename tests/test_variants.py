@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from reflosses.audit.diagnose import diagnose
-from reflosses.audit.rivals import Implementation, as_rows
+from reflosses.audit.formulas import as_rows
+from reflosses.audit.rivals import Implementation
 from reflosses.audit.target import recognise
 from reflosses.audit.variants import accusations, examined, variant
 from reflosses.losses import CrossEntropy, SigmoidFocal

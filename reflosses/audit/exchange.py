@@ -231,7 +231,8 @@ def _judged(loss, blocks, found, path):
         function = _recorded(taken, found, gradient, applied)
         given = [batch for batch, _ in taken.values()]
         dtype = given[0].logits.dtype
-        implementation = Implementation("", path.stem, type(loss), function, rows=soft, dtypes=(dtype.type,))
+        rows = soft or not loss.targets.rows
+        implementation = Implementation("", path.stem, type(loss), function, rows=rows, dtypes=(dtype.type,))
         return judge(implementation, loss, dtype, explain, given)
 
     verdict, said, applied = judged(np.positive), (), np.positive
@@ -280,8 +281,8 @@ def _recorded(blocks, found, gradient, applied):
 
     def function(loss, z, y):
         rows = [known[_key(*row)] for row in zip(z, y, strict=True)]
-        value, slope = (np.array(x) for x in zip(*rows, strict=True))
-        return value, slope if gradient else None
+        values = np.array([value for value, _ in rows], z.dtype)
+        return values, np.array([slope for _, slope in rows], z.dtype).reshape(z.shape) if gradient else None
 
     return function
 

@@ -69,8 +69,8 @@ class Batch:
         if self.soft:
             return None
         kept = np.isin(self.labels, (0, 1)) if self.logits.ndim == 1 else np.ones(len(self.labels), bool)
-        if kept.all():
-            return self
+        if kept.all() or not kept.any():
+            return self if kept.all() else None
         groups = [group for group, keep in zip(self.groups, kept, strict=True) if keep]
         return Batch(self.loss, self.logits[kept], self.labels[kept], groups, self.ordinary[kept], self.real)
 
