@@ -54,6 +54,8 @@ def pytest_collection_modifyitems(items):
     from reflosses.domain import is_loss
 
     for item in items:
+        if item.get_closest_marker("xdist_group"):
+            continue
         for parameter in item.callspec.params.values() if hasattr(item, "callspec") else ():
             loss = parameter if is_loss(parameter) else getattr(parameter, "loss", parameter)
             kind = loss if isinstance(loss, type) else type(loss)
@@ -87,7 +89,7 @@ def client():
             processes=True,
             threads_per_worker=1,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any port: None is 8787
             memory_limit="1GiB",
             silence_logs=50,
         ) as cluster,
