@@ -143,9 +143,6 @@ def divergence(log_p, low, log_y, log_low, b, b_low):
     d_low = error + (low - log_low) if abs(d) < math.inf else 0.0
     next_b, next_low = two_sum(b, 1.0)
     next_low += b_low
-    if d == -math.inf:
-        total = 1.0 / b - 1.0 / next_b if b > 0.0 else math.inf
-        return power(log_y, log_low, next_b, next_low) * total
     if abs(d) * (1.0 + abs(b)) <= 6.0 and not (d > 1.5 and b >= 0.0):
         total, lost = 0.0, 0.0
         for k in range(16):

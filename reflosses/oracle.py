@@ -102,7 +102,7 @@ class Variable:
         if not (base.contains(arb(0)) and exponent > 0):
             return (exponent * self.log()).exp()
         highest = (exponent * Variable(base.abs_upper()).log()).exp()
-        return _record(_leading(highest.value).union(arb(0)), (self, NAN))
+        return _record(_leading(highest.value).union(arb(0)), (self, NAN), (exponent, NAN))
 
     def falling_root(self, f, slope, arguments):
         """Return where f(x, *arguments) falls through 0 beyond self, with its derivatives.

@@ -19,7 +19,7 @@ from reflosses import textbook
 from reflosses.audit.measure import errors, is_within, narrow_errors, ulp
 from reflosses.audit.points import points
 from reflosses.domain import REAL, Targets, predictions
-from reflosses.losses import LOSSES, BinaryCrossEntropy, CrossEntropy, LabelSmoothing, SigmoidFocal
+from reflosses.losses import LOSSES, BinaryCrossEntropy, CategoricalFocal, CrossEntropy, LabelSmoothing, SigmoidFocal
 from reflosses.oracle import VERBS, certify, magnitude, round_to
 
 DTYPES = np.float16, ml_dtypes.bfloat16, np.float32, np.float64
@@ -260,6 +260,12 @@ def test_second_derivatives_do_not_depend_on_where_equal_logits_are():
     loss = reflosses.BiTempered(0.0, 0.001)
     far, near_zero = (certify(loss, [z, z, z], 0, "hessian") for z in (2.6e28, 0.0))
     assert all(abs(a - b) < arb(2) ** -90 and a != 0 for a, b in zip(far, near_zero, strict=True))
+
+
+def test_slopes_in_an_exponent_do_not_depend_on_where_equal_logits_are():
+    loss = CategoricalFocal(2.0)
+    (far,), (near_zero,) = (certify(loss, [z, z], 1, "parameter_gradient") for z in (4.5e307, 0.0))
+    assert abs(far - near_zero) < arb(2) ** -90 and far != 0
 
 
 def test_the_edge_of_a_support_may_have_none():
