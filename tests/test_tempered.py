@@ -13,6 +13,7 @@ from reflosses import (
     BiTemperedBinary,
     exp_t,
     gradient,
+    hessian,
     hessian_diagonal,
     log_t,
     softmax,
@@ -23,8 +24,10 @@ from reflosses import (
     value,
 )
 from reflosses.arrays import rounded
-from reflosses.audit.measure import errors
-from reflosses.oracle import Variable, certify, number
+from reflosses.audit.measure import errors, is_within
+from reflosses.divergence import payment
+from reflosses.oracle import Variable, certify, magnitude, number
+from reflosses.special import log_parts
 
 TEMPERATURES = 0.3, 0.8, 1 - 1e-9, 1 - 2**-53, 1.0, 1 + 2**-52, 1 + 1e-5, 1.2, 2.0, 4.0
 INF = math.inf
@@ -75,6 +78,36 @@ def test_logarithms_in_the_hundreds_keep_their_digits():
     for y in 0, np.array([1.0, 0.0]):
         found = value(loss, z, y)
         assert errors(np.array([found]), certify(loss, z, y)).max() <= 2
+
+
+@numba.njit
+def paid(t1, p, y):
+    out = np.empty(p.size)
+    for i in range(p.size):
+        log_p, low = log_parts(p[i], 0.0)
+        out[i] = payment(t1[i], log_p, low, y[i])
+    return out
+
+
+@pytest.mark.parametrize("highest", [2.0, 8.0])
+def test_what_a_class_pays_is_rounded_about_once(highest):
+    """Of its own size, not of the terms of the closed form: these cancel, and the gate of accuracy forgives them."""
+    random = np.random.default_rng(3)
+    t1 = np.append(random.uniform(0, highest, 1500), [0.0, 0.5, 1.0, 1.5, 2.0])
+    p = 10.0 ** random.uniform(-9, 0, t1.size)
+    y = np.where(random.random(t1.size) < 0.5, random.random(t1.size), 10.0 ** random.uniform(-6, 0, t1.size))
+    kept = np.abs(np.log(p / y)) > 0.05  # nearer the difference of two logarithms is lost, whatever comes then
+    with ctx.workprec(400):
+        truth = [textbook.tempered_divergence(*map(arb, x)) for x in zip(y[kept], p[kept], t1[kept], strict=True)]
+    assert errors(paid(t1[kept], p[kept], y[kept]), truth).max() <= 1.1
+
+
+def test_huge_slopes_do_not_reach_classes_without_mass():
+    """Σ F'' is infinite here, and 0 times it would be nan."""
+    loss, z = BiTempered(1.5, 1.0), np.array([0.0, 0.0, 1419.0])
+    for found, verb in (hessian_diagonal(loss, z, 0), "hessian_diagonal"), (hessian(loss, z, 0).ravel(), "hessian"):
+        truth, terms = certify(loss, z, 0, verb), magnitude(loss, z, 0, verb)
+        assert np.isfinite(found).all() and is_within(found[:1], truth[:1], terms[:1]).all()
 
 
 def test_values_beyond_float64_are_infinite():
