@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ MODULES = sorted(PACKAGE.glob("**/*.py"))
 
 # Module -> what of the library it may import when it is loaded; a folder stands for its modules.
 # The picture is in DESIGN.md: imports point one way.
-LEAVES = {"domain", "textbook", "threads", "arrays", "stamp", "version"}
+LEAVES = {"domain", "lazy", "textbook", "threads", "arrays", "stamp", "version"}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, set()),
     "special": set(),
@@ -69,8 +70,8 @@ MAY_IMPORT = {
         "version",
     },
     "objectives": {"api", "dispatch", "domain", "losses", "objectives", "spelling", "transfer"},
-    "boosting": {"api", "boosting", "losses", "objectives"},
-    "dask": {"api", "arrays", "dask", "losses", "objectives", "risk", "stamp"},
+    "boosting": {"api", "boosting", "lazy", "losses", "objectives"},
+    "dask": {"api", "arrays", "dask", "lazy", "losses", "objectives", "risk", "stamp"},
     "oracle": set(),
     "spelling": {"api", "domain", "losses"},
     "plots": {"api", "dispatch", "domain", "spelling", "transfer"},
@@ -133,6 +134,29 @@ def test_imports_point_one_way(path):
 def test_heavy_packages_are_the_audits_business(path):
     if part(path) not in MAY_BE_HEAVY:
         assert not HEAVY & set(imports(path))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_what_the_stamp_reads_is_machine_code(path):
+    stamped = path.parent in (PACKAGE, PACKAGE / "losses")
+    assert stamped or not re.search(r"^\s*@(inline|njit|by_\w+|cuda\.jit)", path.read_text(encoding="utf-8"), re.M)
+
+
+@pytest.mark.parametrize(
+    "name, missing, extra",
+    [
+        ("boosting.LGBMLossClassifier", "lightgbm", "gbdt"),
+        ("boosting.XGBLossClassifier", "xgboost", "gbdt"),
+        ("linear.LossLinearClassifier", "sklearn", "gbdt"),
+        ("dask.value", "dask", "dask"),
+    ],
+)
+def test_a_missing_library_is_named(name, missing, extra):
+    """In a process of its own, as whatever was imported stays."""
+    module, _, attribute = f"reflosses.{name}".rpartition(".")
+    code = f"import sys; sys.modules[{missing!r}] = None; from {module} import {attribute}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.rstrip().endswith(f"pip install 'reflosses[{extra}]'") and missing in done.stderr
 
 
 def test_the_table_has_no_cycle():

@@ -13,18 +13,10 @@ Examples
 CrossEntropy(class_weight=None)
 """
 
-from importlib import import_module
+from ..lazy import attributes
 
 HOMES = {"HistLoss": "hist", "LGBMLossClassifier": "lgbm", "XGBLossClassifier": "xgb"}
 
 __all__ = ["HistLoss", "LGBMLossClassifier", "XGBLossClassifier"]
 
-
-def __getattr__(name):
-    if name not in HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(import_module(f".{HOMES[name]}", __name__), name)
-    except ModuleNotFoundError as error:
-        message = f"{name} needs {error.name}, which is not installed: pip install 'reflosses[gbdt]'"
-        raise ModuleNotFoundError(message, name=error.name) from None
+__getattr__ = attributes(__name__, HOMES, "gbdt")

@@ -13,7 +13,7 @@ Examples
 np.float64(0.483819)
 """
 
-from importlib import import_module
+from ..lazy import attributes
 
 HOMES = {
     **dict.fromkeys(("gradient", "value", "value_and_gradient"), "verbs"),
@@ -23,12 +23,4 @@ HOMES = {
 
 __all__ = ["Metric", "fit", "gradient", "value", "value_and_gradient"]
 
-
-def __getattr__(name):
-    if name not in HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(import_module(f".{HOMES[name]}", __name__), name)
-    except ModuleNotFoundError as error:
-        message = f"reflosses.dask needs {error.name}, which is not installed: pip install 'reflosses[dask]'"
-        raise ModuleNotFoundError(message, name=error.name) from None
+__getattr__ = attributes(__name__, HOMES, "dask")
