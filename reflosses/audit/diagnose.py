@@ -365,7 +365,11 @@ def _finding(explanation, loss, verbs, right, bench, which=0):
     return Finding(hypothesis.kind, hypothesis.name, sentence, hypothesis.link, share, explanation.ulps)
 
 
-SHORT = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # half of the distance from 1 to the next number
+SHORT = {
+    "float32": 2.0**-24,
+    "float16": 2.0**-11,
+    "bfloat16": 2.0**-8,
+}  # half of the distance from 1 to the next number
 
 
 def _unknown(loss, verbs, right, bench):
@@ -373,8 +377,9 @@ def _unknown(loss, verbs, right, bench):
     for name, unit in SHORT.items():
         short = Bench(bench.observed, 4 * unit / EXACT).explain(_base(loss), ())
         if short.share(verbs) == 1:
-            said = f"{_listed(verbs)} of {spelled(loss)} has the precision of {name} only"
-            return Finding("accuracy", "half-precision", said, None, 1.0)
+            have = "have" if len(verbs) > 1 else "has"
+            said = f"{_listed(verbs)} of {spelled(loss)} {have} the precision of {name} only"
+            return Finding("accuracy", "short-precision", said, None, 1.0)
     share = min(right.shares[v] for v in verbs)
     sentence = (
         f"{_listed(verbs)} {'are' if len(verbs) > 1 else 'is'} not {spelled(loss)} on {100 * (1 - share):.0f} % "

@@ -17,7 +17,8 @@ class Jet:
     def __init__(self, v, d, h):
         self.v, self.d, self.h = v, d, h
 
-    def _chain(self, v, slope, bend):
+    def chain(self, v, slope, bend):
+        """Return a function of the array, whose value, slope and bend there are given."""
         return Jet(v, slope * self.d, bend * self.d * self.d + slope * self.h)
 
     def __add__(self, other):
@@ -33,25 +34,25 @@ class Jet:
 
     def reciprocal(self):
         r = 1 / self.v
-        return self._chain(r, -r * r, 2 * r * r * r)
+        return self.chain(r, -r * r, 2 * r * r * r)
 
     def exp(self):
         e = np.exp(self.v)
-        return self._chain(e, e, e)
+        return self.chain(e, e, e)
 
     def log(self):
         r = 1 / self.v
-        return self._chain(np.log(self.v), r, -r * r)
+        return self.chain(np.log(self.v), r, -r * r)
 
     def tanh(self):
         t = np.tanh(self.v)
         slope = 1 - t * t
-        return self._chain(t, slope, -2 * t * slope)
+        return self.chain(t, slope, -2 * t * slope)
 
     def __pow__(self, a):
         if a == 0:
             return self * 0 + 1
-        return self._chain(self.v**a, a * self.v ** (a - 1), a * (a - 1) * self.v ** (a - 2))
+        return self.chain(self.v**a, a * self.v ** (a - 1), a * (a - 1) * self.v ** (a - 2))
 
     def __abs__(self):
         return self * np.where(self.v < 0, -1.0, 1.0).astype(self.v.dtype)

@@ -20,6 +20,8 @@ from ..losses import (
     BinaryFocal,
     BinaryLabelSmoothing,
     BinaryProbabilityCrossEntropy,
+    BiTempered,
+    BiTemperedBinary,
     CategoricalFocal,
     ClassificationMAE,
     CrossEntropy,
@@ -31,7 +33,7 @@ from ..losses import (
     SoftLabelSmoothing,
     SparseLSR,
 )
-from .jets import seeded
+from .jets import Jet, seeded
 
 
 class Inputs(NamedTuple):
@@ -76,6 +78,7 @@ class Model(NamedTuple):
     logits: tuple = ()  # z, Y -> z
     shares: Callable = lambda z: softmax(z)
     pay: Callable = lambda s, t, w: (t * w) * -s.log_q  # shares, labels, weights -> what each class pays
+    terms: Callable = lambda s, t, paid: abs(paid)  # what a class's payment is a sum of: it may cancel
     answers: tuple = ()  # Result, context -> Result
     dtype: Any = np.float64
 
@@ -101,6 +104,61 @@ def softmax(z):
     rest = e.times_matrix(1 - np.eye(n))
     log_total = total.log()
     return Shares(e / total, rest / total, z - top - log_total, rest.log() - log_total, z)
+
+
+def exp_t(u, t):
+    """Return the tempered exponential of an array or a jet."""
+    if t == 1:
+        return u.exp() if isinstance(u, Jet) else np.exp(u)
+    return positive(u * (1 - t) + 1.0, 1 / (1 - t))
+
+
+def log_t(u, t):
+    """Return the tempered logarithm of an array, where it is 0 a number below all, or of a jet."""
+    if t == 1:
+        return u.log() if isinstance(u, Jet) else np.log(np.maximum(u, 1e-300))
+    return (positive(u, 1 - t) - 1.0) * (1 / (1 - t))
+
+
+def positive(x, a):
+    """Return x^a, and 0 without slopes where x is not positive."""
+    v = x.v if isinstance(x, Jet) else x
+    inside = v > 0
+    safe = np.where(inside, v, 1.0)
+    power = safe**a * inside
+    if not isinstance(x, Jet):
+        return power
+    return x.chain(power, a * power / safe, a * (a - 1) * power / safe / safe)
+
+
+def normaliser(z, t):
+    """Return λ of an array of rows, Σ exp_t(z - λ) = 1, by Newton's method: from below, as the sum is convex."""
+    found = z.max(axis=-1, keepdims=True)
+    for _ in range(100):
+        q = exp_t(z - found, t)
+        excess = q.sum(axis=-1, keepdims=True) - 1
+        found = found + excess / positive(q, t).sum(axis=-1, keepdims=True)
+        if (excess <= 1e-15).all():
+            break
+    return found
+
+
+def normalised(z, found, t):
+    """Return exp_t(z - λ) with λ's slopes by the implicit function theorem: exact after two rounds."""
+    for _ in range(3):
+        q = exp_t(z - found, t)
+        found = (q.sum() - q.v.sum(axis=-1, keepdims=True)) / positive(q, t).sum() + found
+    return exp_t(z - found, t)
+
+
+def shares_of(q, z):
+    """Return shares of probabilities, whose complements are sums."""
+    c = q.times_matrix(1 - np.eye(q.v.shape[-1]))
+    return Shares(q, c, q.log(), c.log(), z)
+
+
+def tempered_softmax(t):
+    return softmax if t == 1 else lambda z: shares_of(normalised(z, normaliser(z.v, t), t), z)
 
 
 def given(z):
@@ -142,7 +200,7 @@ def evaluate(model, inputs):
         total = paid.sum()
         value, d, h = total.v[:, 0], total.d[:, :, 0], total.h[:, :, 0]
         gradient, hessian = (d[0], h[0]) if single else (d.T, h.T)
-        result = Result(value, gradient, hessian, np.abs(paid.v).sum(axis=1))
+        result = Result(value, gradient, hessian, np.nan_to_num(model.terms(shares.q.v, y, paid.v)).sum(axis=1))
         context = Context(inputs, y * w, shares.q.v)
         for change in model.answers:
             result = change(result, context)
@@ -190,6 +248,31 @@ def absolute(s, t, w):
     return abs(s.q - t)
 
 
+def divergence(t1):
+    """What a class pays of the bi-tempered loss."""
+
+    def pay(s, y, w):
+        first = log_t(y, t1) * y - log_t(s.q, t1) * y
+        return (first - (positive(y, 2 - t1) - positive(s.q, 2 - t1)) * (1 / (2 - t1))) * w
+
+    return pay
+
+
+def divergence_terms(t1):
+    def terms(q, y, paid):
+        own = y * (abs(log_t(y, t1)) + abs(log_t(q, t1)))
+        return own + (positive(y, 2 - t1) + positive(q, 2 - t1)) / (2 - t1)
+
+    return terms
+
+
+def bi_tempered(x):
+    """The bi-tempered loss; where labels of 0 cost infinitely much there is nothing to compare."""
+    if x.t1 >= 2:
+        return None
+    return Model(shares=tempered_softmax(x.t2), pay=divergence(x.t1), terms=divergence_terms(x.t1))
+
+
 def sparse_smoothing(s):
     def pay(shares, t, w):
         n = t.shape[-1]
@@ -223,6 +306,8 @@ PLAIN = {
     SigmoidFocal: lambda x: Model(weights=balance(x.alpha), pay=blended_focal(x.gamma)),
     BinaryFocal: lambda x: Model(weights=balance(x.alpha), pay=blended_focal(x.gamma)),
     ClassificationMAE: lambda x: Model(pay=absolute),
+    BiTempered: bi_tempered,
+    BiTemperedBinary: bi_tempered,
     SparseLSR: lambda x: Model(pay=sparse_smoothing(x.smoothing)),
     ProbabilityCrossEntropy: lambda x: Model(shares=given, pay=clipped(x.epsilon)),
     RescaledProbabilityCrossEntropy: lambda x: Model(shares=rescaled, pay=clipped(x.epsilon)),

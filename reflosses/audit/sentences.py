@@ -130,7 +130,7 @@ def sentence(group, verdict):
 
 
 def _fact(worst):
-    name = "the value" if worst.verb == "value" else f"{NAMES[worst.verb]}{list(worst.entry) if worst.entry else ''}"
+    name = f"{NAMES[worst.verb]}{list(worst.entry)}" if worst.entry else f"the {NAMES.get(worst.verb, worst.verb)}"
     label = f"y = {_plain(worst.labels)}" if np.ndim(worst.labels) == 0 else "soft labels"
     computed, truth = apart(worst.computed, worst.truth)
     return f"{name} is {computed} and should be {truth} at z = {_shown(worst.logits)}, {label}"

@@ -69,6 +69,12 @@ def residual(r, x):
     return x.own(x.p - y)
 
 
+def of_scores(r, x):
+    """Return what y - p and p (1 - p) are where the score itself is taken for p, as boosters' objectives do."""
+    z = x.inputs.logits
+    return r._replace(gradient=z - x.own(m.label_rows(x.inputs)), hessian=z * (1 - z))
+
+
 def _cut_off(p):
     return (p.astype(np.float32).view(np.uint32) & 0xFFFF0000).view(np.float32)
 
@@ -146,6 +152,11 @@ def answers(loss):
             on("gradient", residual),
         ),
         at(
+            "takes-probabilities",
+            "with z - y for a gradient: the score is taken for a probability",
+            mapped(of_scores),
+        ),
+        at(
             "label-not-subtracted",
             "with p for a gradient: the label is not subtracted",
             on("gradient", lambda r, x: x.own(x.p)),
@@ -215,7 +226,7 @@ def curvatures():
     link = GIT + "dmlc/xgboost/issues/5769"
 
     def hessian(name, phrase, f, **more):
-        return at(name, phrase, on("hessian", f), link=link, **more)
+        return at(name, phrase, on("hessian", f), **{"link": link, **more})
 
     return [
         hessian("hessian-doubled", "with twice the Hessian", lambda r, x: 2 * r.hessian),
@@ -225,9 +236,16 @@ def curvatures():
             "with C/(C - 1) times the Hessian",
             lambda r, x: r.hessian * x.inputs.classes / (x.inputs.classes - 1),
             cost=1.1,
+            link=GIT + "lightgbm-org/LightGBM/issues/6043",
         ),
         hessian("hessian-absolute-gradient", "with |gradient| for a Hessian", lambda r, x: abs(r.gradient)),
-        hessian("hessian-absolute-residual", "with |p - y| for a Hessian", lambda r, x: abs(residual(r, x)), cost=1.1),
+        hessian(
+            "hessian-absolute-residual",
+            "with |p - y| for a Hessian",
+            lambda r, x: abs(residual(r, x)),
+            cost=1.1,
+            link=GIT + "dmlc/xgboost/pull/12537",
+        ),
         hessian("hessian-squared-gradient", "with the squared gradient for a Hessian", lambda r, x: r.gradient**2),
         hessian("hessian-one", "with a Hessian of 1", lambda r, x: r.hessian * 0 + 1),
         hessian("hessian-zero", "with a Hessian of 0", lambda r, x: r.hessian * 0),

@@ -5,6 +5,7 @@ import numpy as np
 from .. import model as m
 from ..model import Shares
 from .hypothesis import GIT, at
+from .tempered import transfers
 
 
 def bent(f):
@@ -169,7 +170,7 @@ def logits(loss):
                 link=GIT + "Project-MONAI/MONAI/issues/2509",
             ),
         ]
-    return made
+    return transfers(loss) + made
 
 
 def _given_single(z):

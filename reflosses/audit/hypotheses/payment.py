@@ -3,12 +3,13 @@
 import numpy as np
 
 from ...domain import is_loss, parameters
-from ...losses import LOSSES
+from ...losses import LOSSES, SparseLSR
 from .. import model as m
 from ..jets import Jet
 from ..model import Shares, settings
 from .hypothesis import GIT, UNIT, at, within
 from .labels import relabelled
+from .tempered import payments
 
 
 def paying(f):
@@ -161,7 +162,34 @@ def payment(loss):
                         legal=within(1e-6, 1),
                     )
                 )
-    return made + _other_losses(loss)
+    if isinstance(loss, SparseLSR):
+        made += _of_sparse_smoothing(loss.smoothing)
+    return made + payments(loss) + _other_losses(loss)
+
+
+def _of_sparse_smoothing(s):
+    """Return the hypotheses about the two terms of the sparse label smoothing of LSRLoss."""
+
+    def two(own, rest, spread=True):
+        def pay(shares, t, w):
+            n = t.shape[-1]
+            log_rest = shares.log_c - (np.log(n - 1) if spread else 0.0)
+            return (t * w) * (shares.log_q * -own(n) - log_rest * rest(n))
+
+        return paying(pay)
+
+    own, rest = lambda n: 1 - s + s / n, lambda n: s * (n - 1) / n
+    return [
+        at("second-term-negated", "with the opposite sign of the second term", two(own, lambda n: -rest(n))),
+        at("second-term-missing", "without the second term", two(own, lambda n: 0.0)),
+        at("second-term-not-spread", "with log(1 - p) in place of log((1 - p)/(C - 1))", two(own, rest, False)),
+        at(
+            "terms-keep-too-little",
+            "with 1 - s and s for the weights of its two terms",
+            two(lambda n: 1 - s, lambda n: s),
+        ),
+        at("terms-exchanged", "with the weights of its two terms exchanged", two(rest, own)),
+    ]
 
 
 def _with_epsilon(model, f):
