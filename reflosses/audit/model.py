@@ -114,21 +114,24 @@ def exp_t(u, t):
 
 
 def log_t(u, t):
-    """Return the tempered logarithm of an array, where it is 0 a number below all, or of a jet."""
+    """Return the tempered logarithm of an array or a jet."""
     if t == 1:
-        return u.log() if isinstance(u, Jet) else np.log(np.maximum(u, 1e-300))
+        return u.log() if isinstance(u, Jet) else np.log(u)
     return (positive(u, 1 - t) - 1.0) * (1 / (1 - t))
 
 
 def positive(x, a):
-    """Return x^a, and 0 without slopes where x is not positive."""
+    """Return x^a, without slopes where x is not positive: there it is 0, or infinite for a < 0."""
     v = x.v if isinstance(x, Jet) else x
     inside = v > 0
     safe = np.where(inside, v, 1.0)
     power = safe**a * inside
+    if a < 0:
+        power = np.where(inside, power, np.inf)
     if not isinstance(x, Jet):
         return power
-    return x.chain(power, a * power / safe, a * (a - 1) * power / safe / safe)
+    slope = a * power / safe * inside
+    return x.chain(power, slope, (a - 1) * slope / safe)
 
 
 def normaliser(z, t):
@@ -248,19 +251,25 @@ def absolute(s, t, w):
     return abs(s.q - t)
 
 
-def divergence(t1):
-    """What a class pays of the bi-tempered loss."""
+def own_part(y, t1, added=0.0):
+    """Return y log_t y, which is 0 where y is."""
+    return np.where(y > 0, log_t(np.where(y > 0, y, 1.0) + added, t1) * y, 0.0)
+
+
+def divergence(t1, first=1.0, second=1.0, in_p=0.0, in_y=0.0):
+    """What a class pays of the bi-tempered loss: its parts by their factors, and an ε in a logarithm."""
 
     def pay(s, y, w):
-        first = log_t(y, t1) * y - log_t(s.q, t1) * y
-        return (first - (positive(y, 2 - t1) - positive(s.q, 2 - t1)) * (1 / (2 - t1))) * w
+        own = own_part(y, t1, in_y) - log_t(s.q + in_p, t1) * y
+        other = (positive(y, 2 - t1) - positive(s.q, 2 - t1)) * (1 / (2 - t1))
+        return (own * first - other * second) * w
 
     return pay
 
 
 def divergence_terms(t1):
     def terms(q, y, paid):
-        own = y * (abs(log_t(y, t1)) + abs(log_t(q, t1)))
+        own = abs(own_part(y, t1)) + np.where(y > 0, y * abs(log_t(q, t1)), 0.0)
         return own + (positive(y, 2 - t1) + positive(q, 2 - t1)) / (2 - t1)
 
     return terms

@@ -121,17 +121,6 @@ def transfers(loss):
     ]
 
 
-def _parts(t1, own=1.0, power=1.0, label=0.0, epsilon=0.0):
-    """The divergence with its two parts times ``own`` and ``power``, and ε in one or the other logarithm."""
-
-    def pay(s, y, w):
-        first = m.log_t(y + label, t1) * y - m.log_t(s.q + epsilon, t1) * y
-        second = (m.positive(y, 2 - t1) - m.positive(s.q, 2 - t1)) * (1 / (2 - t1))
-        return (first * own - second * power) * w
-
-    return pay
-
-
 def payments(loss):
     """Return the hypotheses about the divergence."""
     found = settings(loss)
@@ -144,18 +133,22 @@ def payments(loss):
 
     made = [
         of("t1", "with t1 = {0:.6g}", m.divergence, starts=((0.5,), (1.3,)), cost=1.8, legal=within(-2, 1.99)),
-        of("second-part-missing", "without the part (y^(2-t1) - p^(2-t1))/(2 - t1)", lambda: _parts(t1, power=0.0)),
+        of(
+            "second-part-missing",
+            "without the part (y^(2-t1) - p^(2-t1))/(2 - t1)",
+            lambda: m.divergence(t1, second=0.0),
+        ),
         of(
             "second-part-negated",
             "with the opposite sign of (y^(2-t1) - p^(2-t1))/(2 - t1)",
-            lambda: _parts(t1, power=-1.0),
+            lambda: m.divergence(t1, second=-1.0),
         ),
         of(
             "second-part-not-divided",
             "with y^(2-t1) - p^(2-t1), not divided by 2 - t1",
-            lambda: _parts(t1, power=2 - t1),
+            lambda: m.divergence(t1, second=2 - t1),
         ),
-        of("first-part-missing", "without the part y (log_t1 y - log_t1 p)", lambda: _parts(t1, own=0.0)),
+        of("first-part-missing", "without the part y (log_t1 y - log_t1 p)", lambda: m.divergence(t1, first=0.0)),
         of(
             "labels-part-missing",
             "without what labels alone give, y log_t1 y - y^(2-t1)/(2 - t1)",
@@ -165,7 +158,7 @@ def payments(loss):
         of(
             "epsilon-added",
             "with ε = {0:.3g} added inside of log_t1 p",
-            lambda e: _parts(t1, epsilon=e),
+            lambda e: m.divergence(t1, in_p=e),
             starts=((1e-2,), (1e-5,)),
             cost=1.9,
             legal=lambda e: 1e-14 < abs(e) < 0.5,
@@ -173,7 +166,7 @@ def payments(loss):
         of(
             "epsilon-in-labels",
             "with ε = {0:.3g} added to labels inside of log_t1 y",
-            lambda e: _parts(t1, label=e),
+            lambda e: m.divergence(t1, in_y=e),
             starts=((1e-2,), (1e-7,)),
             cost=1.9,
             legal=lambda e: 1e-14 < abs(e) < 0.5,
