@@ -1,6 +1,7 @@
 """Faults that shipped are caught and named, conventions are recovered with their numbers, nobody right is accused."""
 
 import math
+import signal
 
 import numpy as np
 import pytest
@@ -199,3 +200,51 @@ def test_a_bad_target_is_one_sentence(body, words, tmp_path, monkeypatch):
     with pytest.raises(TargetError) as error:
         examine("strange_loss:f", BinaryCrossEntropy(), timeout=2)
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_gradient_that_hangs_is_one_sentence(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    body = """import time, torch
+class Slow(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z):
+        ctx.slow = len(z) > 5
+        return z.clone()
+    @staticmethod
+    def backward(ctx, up):
+        time.sleep(60 * ctx.slow)
+        return up
+def f(z, y):
+    return torch.nn.functional.binary_cross_entropy_with_logits(Slow.apply(z), y, reduction="none")
+"""
+    (tmp_path / "slow_loss.py").write_text(body)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TargetError, match="does not return within 2 seconds"):
+        examine("slow_loss:f", BinaryCrossEntropy(), framework="torch", timeout=2)
+
+
+def forever(z, y):
+    while True:
+        try:
+            sum(range(1000))
+        except Exception:  # which an alarm is not
+            continue
+
+
+def later(z, y):
+    """The same, when the first calls are over."""
+    return forever(z, y) if len(z) > 5 else np.logaddexp(0, z) - y * z
+
+
+def ended(z, y):
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    "function, words", [(forever, "within 1 seconds"), (later, "within 1 seconds"), (ended, "with exit code 3")]
+)
+def test_a_bad_function_is_one_sentence(function, words):
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(TargetError, match=words):
+        examine(function, BinaryCrossEntropy(), timeout=1)
+    assert signal.getsignal(signal.SIGALRM) is before and signal.getitimer(signal.ITIMER_REAL) == (0, 0)

@@ -2,11 +2,16 @@
 
 A target named ``module:callable`` is loaded, recognised and judged in a child process, which reports
 after every call that it is alive; one that is silent for longer than the time limit is ended.  A
-callable that has no such name cannot be sent and is judged where it is.
+callable that has no such name cannot be sent and is judged where it is: an alarm ends a call that
+lasts too long, if it is in Python and in the main thread.
 """
 
 import os
+import signal
+import threading
 import time
+from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from multiprocessing import get_context
 
@@ -35,11 +40,7 @@ def examine(target, loss, dtypes=(np.float32,), framework=None, arguments=None, 
     if wanted := missing(framework):
         raise TargetError(wanted)
     if not isinstance(target, str):
-        implementation = recognise(target, loss, getattr(target, "__name__", "target"), framework, arguments)
-        try:
-            return [judge(implementation, loss, dtype) for dtype in dtypes]
-        except AnswerError as error:
-            raise TargetError(str(error)) from None
+        return _examined_here(target, loss, dtypes, framework, arguments, timeout)
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     work = target, loss, dtypes, framework, arguments, os.getcwd()
@@ -53,6 +54,43 @@ def examine(target, loss, dtypes=(np.float32,), framework=None, arguments=None, 
             child.kill()
         child.join()
         ours.close()
+
+
+def _examined_here(target, loss, dtypes, framework, arguments, timeout):
+    try:
+        with _alarm(timeout):  # the first calls, together
+            implementation = recognise(target, loss, getattr(target, "__name__", "target"), framework, arguments)
+        implementation.call.watch = partial(_alarm, timeout)
+        return [judge(implementation, loss, dtype) for dtype in dtypes]
+    except _Late:
+        raise TargetError(f"a call of the target does not return within {timeout:g} seconds") from None
+    except SystemExit as error:
+        raise TargetError(f"the target ends the process that runs it, with exit code {error.code}") from None
+    except AnswerError as error:
+        raise TargetError(str(error)) from None
+
+
+class _Late(BaseException):
+    """A call lasts too long; no handler of a stranger's exceptions may take it for one."""
+
+
+@contextmanager
+def _alarm(seconds):
+    """Raise ``_Late`` in what stands within if it lasts longer, where there are signals."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(number, frame):
+        raise _Late
+
+    handler = signal.signal(signal.SIGALRM, ring)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)  # somebody else's, which loses the time this took
+        signal.signal(signal.SIGALRM, handler or signal.SIG_DFL)
 
 
 def _listen(pipe, child, target, timeout):
@@ -77,18 +115,14 @@ def _listen(pipe, child, target, timeout):
             raise TargetError(f"{what} {target!r} does not return within {limit:g} seconds")
 
 
-class _Watched:
-    """A callable that says when it is called and when it returns."""
-
-    def __init__(self, function, pipe):
-        self.function, self.pipe = function, pipe
-
-    def __call__(self, *arguments, **named):
-        self.pipe.send(("calls", None))
-        try:
-            return self.function(*arguments, **named)
-        finally:
-            self.pipe.send(("returns", None))
+@contextmanager
+def _told(pipe):
+    """Tell the parent when a call begins and when it ends."""
+    pipe.send(("calls", None))
+    try:
+        yield
+    finally:
+        pipe.send(("returns", None))
 
 
 def _work(pipe, work):
@@ -102,8 +136,7 @@ def _work(pipe, work):
             import_module(framework)
         pipe.send(("calls", None))  # the first ones, together
         implementation = recognise(function, loss, target.rpartition(":")[2], framework, arguments)
-        adapted = implementation.call
-        adapted.function = _Watched(adapted.function, pipe)
+        implementation.call.watch = partial(_told, pipe)
         pipe.send(("returns", None))
         pipe.send(("done", [judge(implementation, loss, dtype) for dtype in dtypes]))
     except BaseException as error:  # whatever a stranger raises, SystemExit included

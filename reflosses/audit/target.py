@@ -73,6 +73,7 @@ class Adapted:
         self.swapped = first[:2] == ["labels", "logits"] or (first[:1] == ["labels"] and roles[0][1] == "labels")
         self.weighed = booster and "sample_weight" in self.takes
         self.scalar = False
+        self.watch = contextlib.nullcontext  # around every call, with what differentiates it
 
     def named(self, call):
         """Return the options of a call by the target's names of them."""
@@ -91,7 +92,8 @@ class Adapted:
         frame, named = FRAMES[self.framework], self.named(call)
         if self.scalar and "reduction" not in call.options:
             return self._row_by_row(frame, call, named)
-        return frame(self._ordered, call, named)
+        with self.watch():
+            return frame(self._ordered, call, named)
 
     def text(self, z, y, options=None):
         """Return a call as text, of arrays as the framework has them; ``{target}`` stands for the target."""
@@ -117,10 +119,11 @@ class Adapted:
 
     def _row_by_row(self, frame, call, named):
         up = call.upstream
-        found = [
-            frame(self._ordered, Call(z[None], y[None], {}, None if up is None else up[i]), named)
-            for i, (z, y) in enumerate(zip(call.logits, call.labels, strict=True))
-        ]
+        found = []
+        for i, (z, y) in enumerate(zip(call.logits, call.labels, strict=True)):
+            with self.watch():
+                row = Call(z[None], y[None], {}, None if up is None else up[i])
+                found.append(frame(self._ordered, row, named))
         value = np.array([x.value for x in found]).reshape(len(found))
         gradient = None if found[0].gradient is None else np.concatenate([x.gradient for x in found])
         return Answer(value, gradient)
