@@ -6,6 +6,7 @@ import numpy as np
 from .. import model as m
 from ..model import settings
 from .hypothesis import GIT, at
+from .slopes import slopes
 
 LN2 = np.log(2.0)
 
@@ -48,14 +49,6 @@ def factor(k):
 def on(verb, f):
     """Return a change of one result alone; f(result, context, *numbers) is that result."""
     return mapped(lambda r, x, *numbers: r._replace(**{verb: f(r, x, *numbers)}))
-
-
-def of_probability(r, x):
-    """Return dℓ/dp where dℓ/dz should be."""
-    p = x.p[:, 1] if x.inputs.single else x.p
-    if x.inputs.single:
-        return r.gradient / (p * (1 - p))
-    return -x.rows / p
 
 
 def chained(r, x):
@@ -139,12 +132,6 @@ def answers(loss):
             on("gradient", lambda r, x: r.gradient * 0),
             link=GIT + "microsoft/DirectML/issues/739",
         ),
-        at(
-            "chain-rule-missing",
-            "with the derivative in the probability in place of that in the logit: p (1 - p) is missing",
-            on("gradient", of_probability),
-            link=GIT + "rahowa/catboost_focal_loss/issues/2",
-        ),
         at("chain-rule-twice", "with one factor p (1 - p) too many in the gradient", on("gradient", chained)),
         at(
             "gradient-of-cross-entropy",
@@ -218,7 +205,7 @@ def answers(loss):
     gamma = found.get("gamma")
     if gamma is not None:
         made.append(at("gamma-as-factor", "times γ", mapped(lambda r, x: scaled(r, gamma)), cost=1.5))
-    return made + curvatures()
+    return slopes(loss) + made + curvatures()
 
 
 def curvatures():
@@ -245,6 +232,16 @@ def curvatures():
             lambda r, x: abs(residual(r, x)),
             cost=1.1,
             link=GIT + "dmlc/xgboost/pull/12537",
+        ),
+        hessian(
+            "hessian-of-gradient",
+            "with g (1 - g) of the gradient g for a Hessian",
+            lambda r, x: r.gradient * (1 - r.gradient),
+        ),
+        hessian(
+            "hessian-of-gradient",
+            "with |g| (1 - |g|) of the gradient g for a Hessian",
+            lambda r, x: abs(r.gradient) * (1 - abs(r.gradient)),
         ),
         hessian("hessian-squared-gradient", "with the squared gradient for a Hessian", lambda r, x: r.gradient**2),
         hessian("hessian-one", "with a Hessian of 1", lambda r, x: r.hessian * 0 + 1),

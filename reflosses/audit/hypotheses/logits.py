@@ -24,6 +24,10 @@ def _sigmoids(z, y):
     return 1 / (1 + (-z).exp())
 
 
+def _undivided(t):
+    return lambda r, x: r._replace(gradient=r.gradient * t, hessian=r.hessian * t * t)
+
+
 def by_shares(f):
     return lambda model, *numbers: model._replace(shares=lambda z: f(z, *numbers))
 
@@ -92,6 +96,14 @@ def logits(loss):
             bent(lambda z, y, t: z / t),
             starts=((2.0,), (0.5,)),
             cost=2.0,
+            legal=lambda t: abs(t) > 1e-3,
+        ),
+        at(
+            "temperature",
+            "of logits divided by {0:.6g}, and derivatives that are not divided by it",
+            lambda model, t: bent(lambda z, y: z / t)(model)._replace(answers=(*model.answers, _undivided(t))),
+            starts=((2.0,), (0.5,)),
+            cost=2.1,
             legal=lambda t: abs(t) > 1e-3,
         ),
         at(

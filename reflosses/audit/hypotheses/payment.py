@@ -3,9 +3,8 @@
 import numpy as np
 
 from ...domain import is_loss, parameters
-from ...losses import LOSSES, SparseLSR
+from ...losses import LOSSES, ClassificationMAE, SparseLSR
 from .. import model as m
-from ..jets import Jet
 from ..model import Shares, settings
 from .hypothesis import GIT, UNIT, at, within
 from .labels import relabelled
@@ -34,17 +33,14 @@ def _entropy_with(epsilon, added):
     return pay
 
 
-def _still(s):
-    return Shares(*(x.still() if isinstance(x, Jet) else x for x in s))
+def _sigmoids(z):
+    q, c = 1 / (1 + (-z).exp()), 1 / (1 + z.exp())
+    return Shares(q, c, q.log(), c.log(), z)
 
 
-def _detached_focus(gamma):
-    """The focus is a weight that autograd does not see."""
-
-    def pay(s, t, w):
-        return (s.log_q * -t) * ((s.c * t).sum() ** gamma).still() * (t * w).sum(axis=-1, keepdims=True)
-
-    return paying(pay)
+def _of_both(s, t, w, gamma):
+    """The focal loss of every class against the rest."""
+    return (s.log_q * s.c**gamma * -t + s.log_c * s.q**gamma * -(1 - t)) * w
 
 
 def payment(loss):
@@ -72,7 +68,6 @@ def payment(loss):
             cost=2.2,
             legal=lambda q: abs(q) > 1e-3,
         ),
-        at("probability-not-log", "as 1 - p of the label, without a logarithm", paying(lambda s, t, w: (t * w) * s.c)),
         at(
             "poly",
             "plus ε (1 - p), ε = {0:.6g}",
@@ -107,6 +102,30 @@ def payment(loss):
             legal=lambda e: 1e-6 < e < 0.5,
         ),
     ]
+    if not isinstance(loss, ClassificationMAE):  # of which it is the half
+        made.append(
+            at(
+                "probability-not-log",
+                "as 1 - p of the label, without a logarithm",
+                paying(lambda s, t, w: (t * w) * s.c),
+            )
+        )
+    if gamma is not None and loss.targets.rows:
+        made.append(
+            at(
+                "focal-per-class",
+                "as the sigmoid focal loss summed over the classes",
+                paying(lambda s, t, w: _of_both(_sigmoids(s.z), t, w, gamma)),
+            )
+        )
+    if loss.targets.rows:
+        made.append(
+            at(
+                "binary-of-softmax",
+                "with -log(1 - p) added for every class that is not the label's",
+                paying(lambda s, t, w: _of_both(s, t, w, gamma or 0)),
+            )
+        )
     if gamma is not None:
         made += [
             at(
@@ -123,7 +142,11 @@ def payment(loss):
             ),
             at("focus-on-p", "with the focus p^γ, not (1 - p)^γ", _focus(lambda q, c: q**gamma)),
             at("focus-complement", "with the focus 1 - p^γ", _focus(lambda q, c: 1 - q**gamma)),
-            at("focus-detached", "without the derivative of the focus, as if it were detached", _detached_focus(gamma)),
+            at(
+                "focus-detached",
+                "without the derivative of the focus, as if it were detached",
+                paying(m.detached_focal(gamma)),
+            ),
             at(
                 "gamma",
                 "with γ = {0:.6g}",
