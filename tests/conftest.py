@@ -1,10 +1,12 @@
 """Settings of the whole suite."""
 
 import os
+import re
 from functools import partial
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 # The same examples in every run: a run that fails fails again. `--hypothesis-profile=search` looks further.
 settings.register_profile("repeat", derandomize=True, max_examples=25, deadline=None, database=None)
@@ -49,19 +51,22 @@ def pytest_configure(config):
         simulator.take_turns()
 
 
-def pytest_collection_modifyitems(items):
-    """Keep all tests of a loss in one process, so that no loss is compiled in two."""
-    from reflosses.domain import is_loss
+def pytest_xdist_make_scheduler(config, log):
+    """Keep all tests of a loss in one process, so that no loss is compiled in two, and those of a cluster."""
+    return Together(config, log)
 
-    for item in items:
-        if item.get_closest_marker("xdist_group"):
-            continue
-        for parameter in item.callspec.params.values() if hasattr(item, "callspec") else ():
-            loss = parameter if is_loss(parameter) else getattr(parameter, "loss", parameter)
-            kind = loss if isinstance(loss, type) else type(loss)
-            if hasattr(kind, "targets"):
-                item.add_marker(pytest.mark.xdist_group(kind.__name__))
-                break
+
+class Together(LoadScopeScheduling):
+    """A schedule by losses, those with the most tests first; whatever names no loss fills the gaps."""
+
+    def _split_scope(self, nodeid):
+        file, _, parameters = nodeid.partition("[")
+        from reflosses import losses  # not at the top: a device is chosen before
+
+        if "test_dask" in file:
+            return "dask"
+        named = re.search(r"\b(" + "|".join(losses.__all__) + r")\b", parameters)
+        return named[0] if named else nodeid
 
 
 ON_DEVICE = {"test_device.py", "test_edges.py", "test_transfer.py", "test_tempered.py"}

@@ -19,7 +19,6 @@ distributed = pytest.importorskip("distributed")
 
 import reflosses.dask as lazy  # noqa: E402
 
-pytestmark = pytest.mark.xdist_group("dask")  # one cluster at a time
 CASES = [(SigmoidFocal(), 0), (CrossEntropy(), 0), (CrossEntropy(), 1)]
 UNITS = 2.0**-52
 

@@ -14,7 +14,6 @@ from reflosses import BinaryCrossEntropy, BinaryFocal, BiTempered, CrossEntropy 
 from reflosses.linear import LossLinearClassifier  # noqa: E402
 from reflosses.objectives import Metric, Objective  # noqa: E402
 
-pytestmark = pytest.mark.xdist_group("dask")  # one cluster at a time
 UNEVEN = (700, 0, 30, 70)
 FAR_APART = 760, 40  # rows of the two workers
 

@@ -233,27 +233,29 @@ def balance(alpha):
     return constant((1.0, 1.0) if alpha is None else (1 - alpha, alpha))
 
 
-def focal(gamma):
-    return lambda s, t, w: (t * w) * (s.c**gamma * -s.log_q)
+def focal(gamma, focus=lambda q, c, gamma: c**gamma):
+    """The focal loss of every class; the focus may be another function of q, 1 - q and γ."""
+    return lambda s, t, w: (t * w) * (focus(s.q, s.c, gamma) * -s.log_q)
 
 
-def blended_focal(gamma):
+def blended_focal(gamma, focus=lambda q, c, gamma: c**gamma):
     """The focal loss of labels between 0 and 1: focus, α and cross entropy are each blended."""
 
     def pay(s, t, w):
-        focus = (s.c * t).sum() ** gamma
-        return (s.log_q * -t) * focus * (t * w).sum(axis=-1, keepdims=True)
+        found = focus((s.q * t).sum(), (s.c * t).sum(), gamma)
+        return (s.log_q * -t) * found * (t * w).sum(axis=-1, keepdims=True)
 
     return pay
 
 
-def detached_focal(gamma):
-    """The blended focal loss, its focus a weight that autograd does not see."""
+def focal_of(loss):
+    """Return which of the two a focal loss is."""
+    return focal if loss.targets.rows else blended_focal
 
-    def pay(s, t, w):
-        return (s.log_q * -t) * ((s.c * t).sum() ** gamma).still() * (t * w).sum(axis=-1, keepdims=True)
 
-    return pay
+def detached(q, c, gamma):
+    """A focus that autograd does not see."""
+    return (c**gamma).still()
 
 
 def absolute(s, t, w):

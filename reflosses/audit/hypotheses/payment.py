@@ -16,16 +16,6 @@ def paying(f):
     return lambda model, *numbers: model._replace(pay=lambda s, t, w: f(s, t, w, *numbers))
 
 
-def _focus(f):
-    """A blended focal loss whose focus is f(q of the label, 1 - q, *numbers)."""
-
-    def pay(s, t, w, *numbers):
-        q, c = (s.q * t).sum(), (s.c * t).sum()
-        return (s.log_q * -t) * f(q, c, *numbers) * (t * w).sum(axis=-1, keepdims=True)
-
-    return paying(pay)
-
-
 def _entropy_with(epsilon, added):
     def pay(s, t, w):
         return (t * w) * -(s.q.clip(epsilon, 1 - epsilon) + added).log()
@@ -110,14 +100,6 @@ def payment(loss):
                 paying(lambda s, t, w: (t * w) * s.c),
             )
         )
-    if gamma is not None and loss.targets.rows:
-        made.append(
-            at(
-                "focal-per-class",
-                "as the sigmoid focal loss summed over the classes",
-                paying(lambda s, t, w: _of_both(_sigmoids(s.z), t, w, gamma)),
-            )
-        )
     if loss.targets.rows:
         made.append(
             at(
@@ -127,67 +109,86 @@ def payment(loss):
             )
         )
     if gamma is not None:
-        made += [
-            at(
-                "focus-missing",
-                "with γ = 0: without the focus",
-                _focus(lambda q, c: c * 0 + 1),
-                link=GIT + "davisking/dlib/pull/2552",
-            ),
-            at(
-                "gamma-multiplied",
-                "with γ (1 - p), not (1 - p)^γ",
-                _focus(lambda q, c: c * gamma),
-                link=GIT + "fudannlp16/focal-loss/issues/8",
-            ),
-            at("focus-on-p", "with the focus p^γ, not (1 - p)^γ", _focus(lambda q, c: q**gamma)),
-            at("focus-complement", "with the focus 1 - p^γ", _focus(lambda q, c: 1 - q**gamma)),
-            at(
-                "focus-detached",
-                "without the derivative of the focus, as if it were detached",
-                paying(m.detached_focal(gamma)),
-            ),
-            at(
-                "gamma",
-                "with γ = {0:.6g}",
-                _focus(lambda q, c, g: c**g),
-                starts=((gamma + 0.5,), (1.0,), (0.3,)),
-                cost=1.8,
-                legal=within(-3, 50),
-            ),
-        ]
-        if np.isscalar(alpha):
-            made += [
-                at(
-                    "alpha-and-gamma-swapped",
-                    f"with α = {gamma:g} and γ = {alpha:g}, which are exchanged",
-                    lambda model: _focus(lambda q, c: c**alpha)(model._replace(weights=m.balance(gamma))),
-                    link=GIT + "qubvel/segmentation_models/issues/258",
-                ),
-                at(
-                    "alpha",
-                    "with α = {0:.6g}",
-                    lambda model, a: model._replace(weights=m.balance(a)),
-                    starts=((alpha,), (0.5,)),
-                    cost=1.8,
-                    legal=lambda a: -10 < a < 10,
-                ),
-            ]
-            if not loss.targets.rows:
-                made.append(
-                    at(
-                        "smoothed-labels-in-the-focus",
-                        "of labels smoothed with s = {0:.6g}, and the smoothed ones in the focus and in α",
-                        relabelled(lambda y, s: m.uniform(s)(y)),
-                        starts=UNIT,
-                        link=GIT + "keras-team/keras-cv/issues/672",
-                        cost=1.6,
-                        legal=within(1e-6, 1),
-                    )
-                )
+        made += _of_focal(loss, gamma, alpha)
     if isinstance(loss, SparseLSR):
         made += _of_sparse_smoothing(loss.smoothing)
     return made + payments(loss) + _other_losses(loss)
+
+
+def _of_focal(loss, gamma, alpha):
+    """Return the hypotheses about focus and α."""
+    focal = m.focal_of(loss)
+
+    def focus(f):
+        return lambda model, g=gamma: model._replace(pay=focal(g, f))
+
+    made = [
+        at(
+            "focus-missing",
+            "with γ = 0: without the focus",
+            focus(lambda q, c, g: c * 0 + 1),
+            link=GIT + "davisking/dlib/pull/2552",
+        ),
+        at(
+            "gamma-multiplied",
+            "with γ (1 - p), not (1 - p)^γ",
+            focus(lambda q, c, g: c * g),
+            link=GIT + "fudannlp16/focal-loss/issues/8",
+        ),
+        at("focus-on-p", "with the focus p^γ, not (1 - p)^γ", focus(lambda q, c, g: q**g)),
+        at("focus-complement", "with the focus 1 - p^γ", focus(lambda q, c, g: 1 - q**g)),
+        at(
+            "focus-detached",
+            "without the derivative of the focus, as if it were detached",
+            focus(m.detached),
+        ),
+        at(
+            "gamma",
+            "with γ = {0:.6g}",
+            focus(lambda q, c, g: c**g),
+            starts=((gamma + 0.5,), (1.0,), (0.3,)),
+            cost=1.8,
+            legal=within(-3, 50),
+        ),
+    ]
+    if np.isscalar(alpha):
+        made += [
+            at(
+                "alpha-and-gamma-swapped",
+                f"with α = {gamma:g} and γ = {alpha:g}, which are exchanged",
+                lambda model: model._replace(weights=m.balance(gamma), pay=focal(alpha)),
+                link=GIT + "qubvel/segmentation_models/issues/258",
+            ),
+            at(
+                "alpha",
+                "with α = {0:.6g}",
+                lambda model, a: model._replace(weights=m.balance(a)),
+                starts=((alpha,), (0.5,)),
+                cost=1.8,
+                legal=lambda a: -10 < a < 10,
+            ),
+        ]
+        if not loss.targets.rows:
+            made.append(
+                at(
+                    "smoothed-labels-in-the-focus",
+                    "of labels smoothed with s = {0:.6g}, and the smoothed ones in the focus and in α",
+                    relabelled(lambda y, s: m.uniform(s)(y)),
+                    starts=UNIT,
+                    link=GIT + "keras-team/keras-cv/issues/672",
+                    cost=1.6,
+                    legal=within(1e-6, 1),
+                )
+            )
+    if loss.targets.rows:
+        made.append(
+            at(
+                "focal-per-class",
+                "as the sigmoid focal loss summed over the classes",
+                paying(lambda s, t, w: _of_both(_sigmoids(s.z), t, w, gamma)),
+            )
+        )
+    return made
 
 
 def _of_sparse_smoothing(s):

@@ -38,7 +38,7 @@ def slopes(loss):
     if found.get("class_weight") is not None or found.get("pos_weight", 1) != 1:
         made += _weighted(loss)
     if "gamma" in found and found["gamma"] != 0:
-        made += _focused(found["gamma"])
+        made += _focused(m.focal_of(loss), found["gamma"])
     return made
 
 
@@ -81,12 +81,12 @@ def _weighted(loss):
     return made
 
 
-def _focused(gamma):
+def _focused(focal, gamma):
     """The gradient is focus x slope of the logarithm + slope of the focus x logarithm."""
 
     def parts(f):
         def gradient(model, r, x):
-            still = evaluate(model._replace(pay=m.detached_focal(gamma)), x.inputs).gradient
+            still = evaluate(model._replace(pay=focal(gamma, m.detached)), x.inputs).gradient
             c = ((1 - x.p) * m.label_rows(x.inputs)).sum(axis=1)
             return f(still, r.gradient - still, c if x.inputs.single else c[:, None])
 
