@@ -48,6 +48,7 @@ from .lanes import (
     WIDTH,
     approach,
     correct,
+    exponentials,
     four_rows,
     gather,
     is_narrow,
@@ -342,11 +343,31 @@ def build(stamp):
         for i in range(logits.shape[0]):
             softmax_of_row(i, loss, logits, vectors, values, logarithms, product, log_product, pullback, room)
 
-    def tempered_softmax(loss, logits, vectors, values, normalizations, products, slopes):
-        """Tempered softmax, its normaliser, products of its symmetric Jacobian, and its derivative in t."""
+    def tempered_probabilities(loss, logits, values):
+        """Tempered softmax alone, in vector lanes."""
+        n, narrow = logits.shape[1], is_narrow(logits)
+        lanes = lanes_of(n)
+        block = ((n - 2) // lanes + 2, WIDTH)
+        x, x_low, x_rough, r = np.empty(block), np.empty(block), np.empty(block, np.float32), np.empty(block)
+        log_p, log_low, escort, escort_low = np.empty(block), np.empty(block), np.empty(block), np.empty(block)
+        largest = np.empty(WIDTH, np.int64)
+        mu, step, mass, mass_low = four_rows()
+        for first in range(0, logits.shape[0], WIDTH // lanes):
+            last = min(first + WIDTH // lanes, logits.shape[0])
+            m = largest[: last - first]
+            load(logits[first:last], lanes, x, x_low, x_rough, m)
+            approach(loss.t - 1.0, lanes, x_rough, mu, step)
+            settle(narrow, loss.t, lanes, mu, x, x_low, log_p, log_low, r, escort, escort_low, step)
+            correct(narrow, loss.t, mu, step, x, x_low, log_p, log_low, r, escort, escort_low, mass, mass_low)
+            exponentials(log_p, log_low, x)
+            fill(mass, math.nan)  # where there is no largest class
+            unload(m, m, n, lanes, x, mass, x[block[0] - 1], values[first:last])
+
+    def tempered_softmax(loss, logits, vectors, normalizations, products, slopes):
+        """What belongs to a tempered softmax: normaliser, products of its symmetric Jacobian, derivative in t."""
         room = room_for(logits.shape[1])
         for i in range(logits.shape[0]):
-            tempered_softmax_of_row(i, loss, logits, vectors, values, normalizations, products, slopes, room)
+            tempered_softmax_of_row(i, loss, logits, vectors, None, normalizations, products, slopes, room)
 
     def first_illegal_class(labels, classes):
         """Return the first index whose label is not in [0, classes), or -1."""

@@ -646,12 +646,19 @@ def build(stamp):
         for i in range(me, logits.shape[0], cuda.gridsize(1)):
             softmax_of_row(i, loss, logits, vectors, values, logarithms, product, log_product, pullback, mine)
 
-    def tempered_softmax(loss, logits, vectors, values, normalizations, products, slopes, room):
-        """Tempered softmax, its normaliser, products of its symmetric Jacobian, and its derivative in t."""
+    def tempered_probabilities(loss, logits, values, room):
+        """Tempered softmax alone."""
         me = cuda.grid(1)
         mine = room_of(room, me)
         for i in range(me, logits.shape[0], cuda.gridsize(1)):
-            tempered_softmax_of_row(i, loss, logits, vectors, values, normalizations, products, slopes, mine)
+            tempered_softmax_of_row(i, loss, logits, None, values, None, None, None, mine)
+
+    def tempered_softmax(loss, logits, vectors, normalizations, products, slopes, room):
+        """What belongs to a tempered softmax: normaliser, products of its symmetric Jacobian, derivative in t."""
+        me = cuda.grid(1)
+        mine = room_of(room, me)
+        for i in range(me, logits.shape[0], cuda.gridsize(1)):
+            tempered_softmax_of_row(i, loss, logits, vectors, None, normalizations, products, slopes, mine)
 
     # What is illegal: the least index of all that threads find, in ``found``, which begins above all of them.
 

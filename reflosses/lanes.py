@@ -342,6 +342,14 @@ def pay_others(loss, narrow, log_p, log_low, f1, paid, paid_low, slope, slope_lo
 
 
 @inline
+def exponentials(log_p, log_low, out):
+    """Fill p of its logarithms."""
+    for k in range(out.shape[0]):
+        for w in range(WIDTH):
+            out[k, w] = special.exp_sum(log_p[k, w], log_low[k, w])
+
+
+@inline
 def unload(y, m, n, lanes, x, of_label, of_largest, out):
     """Copy a block to rows, and what belongs to the labels and the largest classes."""
     depth = x.shape[0] - 1

@@ -361,26 +361,28 @@ class TemperedSoftmax:
 
     def __call__(self, logits, t, *, device=None):
         """Return the probabilities of every row."""
-        return self._run(logits, t, None, 0, device)
+        definition = _Tempered(_temperature(t, POSITIVE))
+        with _begin(logits, None, True, device) as call:
+            return call.fill(call.drivers.tempered_probabilities, (definition,), (), 0, 1)
 
     def vjp(self, logits, t, cotangent, *, device=None):
         """Return ``cotangent``, of the logits' shape, times every row's Jacobian."""
-        return self._run(logits, t, cotangent, 2, device)
+        return self._run(logits, t, cotangent, 1, device)
 
     jvp = vjp  # the Jacobian is symmetric
 
     def derivative_in_temperature(self, logits, t, *, device=None):
         """Return ∂p/∂t of every row."""
-        return self._run(logits, t, None, 3, device)
+        return self._run(logits, t, None, 2, device)
 
     def normalization(self, logits, t, *, device=None):
         """Return the λ of every row."""
-        return self._run(logits, t, None, 1, device)
+        return self._run(logits, t, None, 0, device)
 
     def _run(self, logits, t, vectors, output, device):
-        definition, axes = _Tempered(_temperature(t, POSITIVE)), 1 if output == 1 else 2
+        definition, axes = _Tempered(_temperature(t, POSITIVE)), 2 if output else 1
         with _begin(logits, vectors, True, device) as call:
-            return call.fill(call.drivers.tempered_softmax, (definition,), (call.vectors,), output, 4, axes)
+            return call.fill(call.drivers.tempered_softmax, (definition,), (call.vectors,), output, 3, axes)
 
 
 def _temperature(t, domain):

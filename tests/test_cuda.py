@@ -202,12 +202,14 @@ ROWS, SLOPES, MEANS = np.zeros((2, 3)), np.zeros((2, 3)), np.zeros(2)
 WORK = np.zeros((drivers.ROOM, 3, 2))
 TRANSFER = {  # driver -> its arguments but the first
     "softmax": (ROWS, ROWS, *[SLOPES] * 5, WORK),
-    "tempered_softmax": (ROWS, ROWS, SLOPES, MEANS, SLOPES, SLOPES, WORK),
+    "tempered_probabilities": (ROWS, SLOPES, WORK),
+    "tempered_softmax": (ROWS, ROWS, MEANS, SLOPES, SLOPES, WORK),
     "pointwise": (1.0, MEANS, None, None, MEANS, *[MEANS] * 3),
 }
 UNTEMPERED = "softmax", "log_softmax", "sigmoid", "log_sigmoid"
 DEFINITIONS = [
     ("softmax", transfer.Sigmoid()),
+    ("tempered_probabilities", transfer._Tempered(1.5)),
     ("tempered_softmax", transfer._Tempered(1.5)),
     ("pointwise", transfer.Sigmoid()),
     ("pointwise", transfer.LogSigmoid()),
@@ -338,7 +340,7 @@ def test_transfer_functions_go_all_the_way(dtype, monkeypatch):
             assert isinstance(result, gpu.array) and result.dtype == (F64 if dtype is F64 else np.uint16)
         back = function(z, *t, device="cuda")
         assert isinstance(back, np.ndarray) and back.dtype == z.dtype
-    assert {"softmax", "tempered_softmax", "pointwise"} <= {name for name, _ in gpu.compiled}
+    assert {"softmax", "tempered_probabilities", "tempered_softmax", "pointwise"} <= {name for name, _ in gpu.compiled}
 
 
 def test_layouts_weights_and_reductions_go_all_the_way(monkeypatch):
