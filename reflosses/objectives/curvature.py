@@ -30,6 +30,7 @@ from .probabilities import inner_labels, predict_proba
 
 CURVATURES = "exact", "gauss_newton", "cross_entropy", "absolute_gradient", "absolute", "constant"
 LARGEST = 0.25  # of p (1 - p)
+BLOCK = 4096  # rows whose intermediate results stay in the cache
 PROBES = 200  # random rows at which a loss must not curve down to count as convex
 
 
@@ -99,16 +100,23 @@ def gauss_newton(loss, z, weight):
             raise ValueError(f"{type(loss).__name__} has no gauss_newton curvature: its minimum is at no probabilities")
         if not tempered(loss):
             return api.hessian_diagonal(inner, z, t, weight=weight, normalized=False)
-        with np.errstate(divide="ignore"):
-            a = np.where(t > 0.0, t ** (2 * inner.t2 - inner.t1), 0.0)  # outside of the support nothing bends
-        escort = t**inner.t2
-        escort /= escort.sum(axis=1, keepdims=True)
-        bend = a * (1.0 - escort) ** 2 + escort**2 * (a.sum(axis=1, keepdims=True) - a)
-        bend = bend if weight is None else bend * np.asarray(weight)[:, None]
-        return bend.astype(np.result_type(z, np.float32), copy=False)
+        bend = np.empty(z.shape, dtype=np.result_type(z, np.float32))
+        for first in range(0, len(z), BLOCK):
+            rows = slice(first, first + BLOCK)
+            bend[rows] = _of_divergence(inner, t[rows], 1.0 if weight is None else weight[rows, None])
+        return bend
     positive = predict_proba(loss, z)[:, 1]
     one = api.hessian_diagonal(loss, z, np.ones(z.shape), weight=weight)
     return positive * one + (1.0 - positive) * api.hessian_diagonal(loss, z, np.zeros(z.shape), weight=weight)
+
+
+def _of_divergence(loss, p, weight):
+    """Return the curvature of the bi-tempered loss at its own probabilities."""
+    with np.errstate(divide="ignore"):
+        a = np.where(p > 0.0, p ** (2 * loss.t2 - loss.t1), 0.0)  # outside of the support nothing bends
+    escort = p**loss.t2
+    escort /= escort.sum(axis=1, keepdims=True)
+    return (a * (1.0 - escort) ** 2 + escort**2 * (a.sum(axis=1, keepdims=True) - a)) * weight
 
 
 def derivatives(loss, kind, z, y, weight, scale):
