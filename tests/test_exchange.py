@@ -15,7 +15,7 @@ import reflosses
 from reflosses import BinaryCrossEntropy, CrossEntropy, SigmoidFocal
 from reflosses.__main__ import main
 from reflosses.audit import exchange
-from reflosses.audit.exchange import MANIFEST, MISTAKES, check, export
+from reflosses.audit.exchange import MANIFEST, MISTAKES, VERBS, check, export
 from reflosses.audit.formats import FORMS, read, write
 from reflosses.audit.truth import Batch, batches
 from reflosses.losses import LOSSES
@@ -24,6 +24,9 @@ from reflosses.spelling import parse
 
 C = Path(__file__).parent.parent / "docs" / "examples" / "c" / "sigmoid_focal.c"
 SOFT = CrossEntropy((0.5, 2.0, 1.0))
+
+
+RESULTS = tuple(f"/{verb}" for verb in VERBS)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,8 @@ def rounded(arrays, scale=lambda u: u):
         z, u, value, gradient = (arrays[f"{name}/{key}"] for key in ("logits", "upstream", "value", "gradient"))
         factor = (scale(u) / u).reshape(-1, *[1] * (z.ndim - 1))
         found |= {f"{name}/value": value.astype(z.dtype), f"{name}/gradient": (gradient * factor).astype(z.dtype)}
+        if f"{name}/hessian_diagonal" in arrays:
+            found[f"{name}/hessian_diagonal"] = arrays[f"{name}/hessian_diagonal"].astype(z.dtype)
     return found
 
 
@@ -106,7 +111,7 @@ def test_the_tolerance_is_that_of_grade_a(exported):
     """Everywhere at 0.7 of the tolerance a result has grade A, at 1.4 of it it has not."""
     loss = BinaryCrossEntropy()
     arrays = read(exported[loss] / "vectors.npz")
-    truth = {key: x for key, x in arrays.items() if key.endswith(("/value", "/gradient")) and "float64" in key}
+    truth = {key: x for key, x in arrays.items() if key.endswith(RESULTS) and "float64" in key}
     grades = []
     for share in 0.7, 1.4:
         with np.errstate(invalid="ignore"):
@@ -120,10 +125,26 @@ def test_the_tolerance_is_that_of_grade_a(exported):
 
 def test_tolerances_grow_with_the_upstream_gradient(exported):
     arrays = read(exported[SigmoidFocal(2.0, 0.25)] / "vectors.npz")
-    for verb in "value", "gradient":
+    for verb in VERBS:
         truth, tolerance = (arrays[f"float64-single/{verb}{x}"] for x in ("", "_tolerance"))
         plain = np.abs(truth) > 1e-300
         assert plain.sum() > 50 and (tolerance[plain] >= 2 * np.spacing(np.abs(truth[plain]))).all()
+
+
+def test_hessians_are_certified_and_judged(exported, tmp_path):
+    loss = BinaryCrossEntropy()
+    arrays = read(exported[loss] / "vectors.npz")
+    name = "float64-single"
+    bends = reflosses.hessian_diagonal(loss, arrays[f"{name}/logits"], arrays[f"{name}/labels"])
+    np.testing.assert_allclose(arrays[f"{name}/hessian_diagonal"], bends, rtol=4e-16, atol=1e-300)
+    results = rounded(arrays)
+    write(tmp_path / "right.npz", results)
+    assert check(exported[loss], tmp_path / "right.npz").grade == "A"
+    assert "hessian_diagonal" in check(exported[loss], tmp_path / "right.npz").verdicts[0].measured
+    doubled = {key: x * (2 if key.endswith("hessian_diagonal") else 1) for key, x in results.items()}
+    write(tmp_path / "doubled.npz", doubled)
+    report = check(exported[loss], tmp_path / "doubled.npz")
+    assert report.grade == "F" and report.findings[0].name == "hessian-doubled"
 
 
 def test_results_may_be_decimal(folder, tmp_path):
@@ -175,13 +196,15 @@ def test_this_librarys_own_results_are_not_accused(exported, tmp_path):
 
 
 def test_what_may_be_left_out(exported, tmp_path):
-    """A dtype, soft labels, gradients."""
+    """A dtype, soft labels, gradients, Hessians."""
     folder = exported[SOFT]
     every = rounded(read(folder / "vectors.npz"))
     for kept in (
         [key for key in every if "float32" in key],
         [key for key in every if "soft" not in key],
         [key for key in every if key.endswith("/value")],
+        [key for key in every if not key.endswith("/hessian_diagonal")],
+        [key for key in every if not key.endswith("/gradient")],
     ):
         write(tmp_path / "results.npz", {key: every[key] for key in kept})
         report = check(folder, tmp_path / "results.npz")
@@ -199,7 +222,7 @@ def test_every_loss_can_be_exported_and_checked(loss_class, tmp_path, monkeypatc
     export(loss_class(), tmp_path, ["float32"])
     arrays = read(tmp_path / "vectors.npz")
     with np.errstate(over="ignore"):
-        rounded = {key: x.astype("float32") for key, x in arrays.items() if key.endswith(("/value", "/gradient"))}
+        rounded = {key: x.astype("float32") for key, x in arrays.items() if key.endswith(RESULTS)}
     write(tmp_path / "results.txt", rounded)
     assert check(tmp_path, tmp_path / "results.txt").grade == "A"
 

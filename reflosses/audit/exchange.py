@@ -32,7 +32,7 @@ MANIFEST = "manifest.json"
 KEYS = "format", "loss", "made_by", "blocks", "groups", "sha256"
 FACTORS = -2.0, 1.0, 4.0, -1.0, 2.0, -8.0, 8.0  # upstream gradients: multiplying by a power of 2 loses no bit
 INPUTS = "logits", "labels", "upstream"
-VERBS = "value", "gradient"
+VERBS = "value", "gradient", "hessian_diagonal"
 
 
 # Export -----------------------------------------------------------------------------------------
@@ -109,9 +109,8 @@ def _arrays(batch, groups):
     """Return the arrays of a block."""
     u = _upstream(batch)
     made = {"logits": batch.logits, "labels": batch.labels, "upstream": u}
-    for verb in VERBS:
-        factor = np.ones(len(u)) if verb == "value" else u.astype(np.float64)
-        factor = factor.reshape(-1, *[1] * (len(batch.shape(verb)) - 1))
+    for verb in filter(batch.certifies, VERBS):
+        factor = _factor(verb, u, len(batch.shape(verb)))
         radius, tolerance = _bounds(batch, verb)
         with np.errstate(over="ignore"):
             made |= {
@@ -122,6 +121,11 @@ def _arrays(batch, groups):
     made["group"] = np.array([groups.index(name) for name in batch.groups])
     made["ordinary"] = batch.ordinary.astype(np.int64)
     return made
+
+
+def _factor(verb, upstream, axes):
+    """Return what results of so many axes are multiplied by: gradients alone are what a backward pass gives."""
+    return upstream.astype(np.float64).reshape(-1, *[1] * (axes - 1)) if verb == "gradient" else np.float64(1.0)
 
 
 def _upstream(batch):
@@ -196,7 +200,8 @@ def check(folder, results):
         What ``export`` wrote.
     results : path
         A file in one of the same forms with the arrays BLOCK/value, and BLOCK/gradient of the value
-        times the upstream gradient, of all blocks; a dtype, soft labels or gradients may be left out.
+        times the upstream gradient, and BLOCK/hessian_diagonal, of all blocks that have it; a dtype,
+        soft labels, gradients or Hessians may be left out.
 
     Returns
     -------
@@ -221,14 +226,15 @@ def check(folder, results):
 def _judged(loss, blocks, found, path):
     """Return the verdict on the results of one dtype."""
     soft = any(f"{name}/value" in found for name, (batch, _) in blocks.items() if batch.soft)
-    gradient = any(f"{name}/gradient" in found for name in blocks)
+    verbs = [verb for verb in VERBS if verb == "value" or any(f"{name}/{verb}" in found for name in blocks)]
+    gradient = "gradient" in verbs
     taken = {name: x for name, x in blocks.items() if soft or not x[0].soft}
     for name, (batch, _) in taken.items():
-        for verb in VERBS if gradient else VERBS[:1]:
+        for verb in filter(batch.certifies, verbs):
             _check(found, f"{name}/{verb}", batch.shape(verb), path.name)
 
     def judged(applied, explain=False):
-        function = _recorded(taken, found, gradient, applied)
+        function = _recorded(taken, found, applied)
         given = [batch for batch, _ in taken.values()]
         dtype = given[0].logits.dtype
         rows = soft or not loss.targets.rows
@@ -269,20 +275,23 @@ def _hexadecimal(x):
     return " ".join(v.hex() if isinstance(v, float) else str(v) for v in np.ravel(x).tolist())
 
 
-def _recorded(blocks, found, gradient, applied):
+def _recorded(blocks, found, applied):
     """Return the function that looks results up, and divides the gradients by what they were multiplied by."""
-    known = {}
+    known: dict = {}
     for name, (batch, upstream) in blocks.items():
-        values = found[f"{name}/value"].astype(batch.logits.dtype)
-        factor = applied(upstream).reshape(-1, *[1] * (batch.logits.ndim - 1))
-        slopes = found[f"{name}/gradient"].astype(batch.logits.dtype) / factor if gradient else values
-        rows = zip(batch.logits, batch.labels, values, slopes, strict=True)
-        known |= {_key(z, y): (value, slope) for z, y, value, slope in rows}
+        rows = {_key(z, y): i for i, (z, y) in enumerate(zip(batch.logits, batch.labels, strict=True))}
+        results = []
+        for verb in VERBS:
+            factor = _factor(verb, applied(upstream), batch.logits.ndim).astype(batch.logits.dtype)
+            x = found.get(f"{name}/{verb}")
+            results.append(None if x is None else x.astype(batch.logits.dtype) / factor)
+        known |= {key: [None if x is None else x[i] for x in results] for key, i in rows.items()}
 
     def function(loss, z, y):
         rows = [known[_key(*row)] for row in zip(z, y, strict=True)]
-        values = np.array([value for value, _ in rows], z.dtype)
-        return values, np.array([slope for _, slope in rows], z.dtype).reshape(z.shape) if gradient else None
+        shapes = z.shape[:1], z.shape, z.shape
+        columns = zip(zip(*rows, strict=True), shapes, strict=True)
+        return tuple(None if x[0] is None else np.array(x, z.dtype).reshape(shape) for x, shape in columns)
 
     return function
 
@@ -333,9 +342,9 @@ def _manifest(folder):
 
 def _check_certified(batch, upstream, arrays, name):
     """Refuse a set whose results are not those of its inputs, whatever its digests say."""
-    for verb in VERBS:
+    for verb in filter(batch.certifies, VERBS):
         truth = batch.truth(verb)
-        factor = upstream.astype(np.float64).reshape(-1, *[1] * (truth.ndim - 1)) if verb == "gradient" else 1.0
+        factor = _factor(verb, upstream, truth.ndim)
         with np.errstate(over="ignore", invalid="ignore"):
             same = np.array_equal(arrays[f"{name}/{verb}"], truth * factor, equal_nan=True)
         if not same:
@@ -343,7 +352,7 @@ def _check_certified(batch, upstream, arrays, name):
 
 
 def _check_names(found, blocks, file):
-    known = [f"{name}/{verb}" for name in blocks for verb in VERBS]
+    known = [f"{name}/{verb}" for name, (batch, _) in blocks.items() for verb in filter(batch.certifies, VERBS)]
     strange = [name for name in found if name not in known]
     if strange:
         raise VectorsError(f"{file} has {strange[0]}, which is not asked for: {known[0]}, {known[1]}, … are")
