@@ -137,6 +137,13 @@ def boosted(client, loss, data, metric):
     return booster.predict(xgboost.DMatrix(X), output_margin=True), watched
 
 
+def test_a_classifier_knows_dask_arrays():
+    X, y, _ = table()
+    with dask.config.set(scheduler="synchronous"):
+        there = LossLinearClassifier(alpha=0.1).fit(cut(X, UNEVEN), cut(y, UNEVEN))
+    np.testing.assert_allclose(there.coef_, LossLinearClassifier(alpha=0.1).fit(X, y).coef_, rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize("loss", [CrossEntropy(), BinaryFocal()], ids=str)
 def test_xgboost_on_two_workers_is_that_of_one_process(client, loss):
     data = table(3 if loss == CrossEntropy() else 2)

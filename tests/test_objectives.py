@@ -26,6 +26,7 @@ from reflosses import (
     SoftLabelSmoothing,
     SparseLSR,
     gradient,
+    gradient_and_hessian_diagonal,
     hessian,
     hessian_diagonal,
     log_t,
@@ -254,6 +255,27 @@ def test_scale_saves_xgboost_from_growing_nothing():
         for scale in (1.0, "auto")
     ]
     assert (grown[0]["Feature"] == "Leaf").all() and (grown[1]["Feature"] != "Leaf").sum() > 10
+
+
+@pytest.mark.filterwarnings("ignore:SigmoidFocal is not convex")
+def test_floor_and_constant_save_focal_losses_from_growing_nothing():
+    """At the logit of a rare class's share the exact second derivatives sum to less than 0."""
+    random = np.random.default_rng(0)
+    x = random.standard_normal((3000, 5))
+    y = (x[:, 0] + 0.5 * random.standard_normal(3000) > 2.1).astype(float)
+    loss, prior = SigmoidFocal(), float(np.log(y.mean() / (1 - y.mean())))
+
+    def exact(margins, data):
+        return gradient_and_hessian_diagonal(loss, margins, data.get_label())
+
+    def splits(objective, start):
+        data = lightgbm.Dataset(x, y, init_score=np.full(len(y), start))
+        found = lightgbm.train({"objective": objective, "verbose": -1}, data, 5).dump_model()["tree_info"]
+        return sum(tree["num_leaves"] - 1 for tree in found)
+
+    ours = Objective(loss, "exact").lightgbm()
+    assert exact(np.full(len(y), prior), lightgbm.Dataset(x, y))[1].sum() < 0
+    assert splits(exact, prior) == 0 < splits(ours, prior) < splits(ours, float(init_score(loss, y)))
 
 
 def test_exact_curvature_of_a_loss_that_is_not_convex_warns():
@@ -514,6 +536,15 @@ def test_metrics_speak_every_library():
     for_catboost = Objective(loss).metric("catboost")
     assert for_catboost.get_final_error(*for_catboost.evaluate(list(z.T), y, w)) == pytest.approx(mean)
     assert not for_catboost.is_max_optimal()
+
+
+def test_metrics_take_the_soft_labels_of_xgboost():
+    random = np.random.default_rng(0)
+    z, w = random.standard_normal((8, 3)), random.random(8) + 0.5
+    y = random.dirichlet(np.ones(3), 8).astype(np.float32)
+    mean = value(CrossEntropy(), z, y.astype(np.float64), weight=w, reduction="weighted_mean", normalized=False)
+    data = xgboost.DMatrix(random.standard_normal((8, 2)), y, weight=w)
+    assert Objective(CrossEntropy()).metric("xgboost")(z, data) == ("cross_entropy", pytest.approx(mean, rel=1e-6))
 
 
 def test_small_losses_reach_xgboost_with_their_digits():
