@@ -110,7 +110,7 @@ WEIGHTS = np.array([0.5, 1.0, 2.0])
         (None, lambda p, y: (WEIGHTS * y).sum(axis=1, keepdims=True) * p - WEIGHTS * y),
         ("weight-of-every-class", lambda p, y: WEIGHTS * (p - y)),
         ("weight-on-p-only", lambda p, y: (WEIGHTS * y).sum(axis=1, keepdims=True) * p - y),
-        ("weight-on-label-only", lambda p, y: p - WEIGHTS * y),
+        ("labels-sum-dropped", lambda p, y: p - WEIGHTS * y),
     ],
 )
 def test_weights_of_classes_in_the_gradient(name, slope):
@@ -123,7 +123,7 @@ def test_weights_of_classes_in_the_gradient(name, slope):
 
 @pytest.mark.parametrize(
     "name, slope",
-    [("weight-on-label-only", lambda p, y: p - 3 * y), ("pos-weight-on-both", lambda p, y: 3 * (p - y))],
+    [("labels-sum-dropped", lambda p, y: p - 3 * y), ("pos-weight-on-both", lambda p, y: 3 * (p - y))],
 )
 def test_a_weight_of_positives_in_the_gradient(name, slope):
     def function(loss, z, y):

@@ -60,9 +60,10 @@ def _weighted(loss):
 
     made = [
         at(
-            "weight-on-label-only",
-            "with p - w y for a gradient: the weight multiplies the label alone",
+            "labels-sum-dropped",
+            "with p - w y for a gradient: the weight multiplies the label, and p is not multiplied by Σ w y",
             with_weights(lambda p, y, w: p - w * y),
+            link=GIT + "NVIDIA-NeMo/Automodel/pull/2428",
         ),
         at(
             "weight-on-p-only",
