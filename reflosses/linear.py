@@ -113,8 +113,8 @@ class LossLinearClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array_like, sparse matrix or dask array
-            Shape (n, F).  What is in dask arrays, X with y and weights, goes to ``reflosses.dask.fit``.
+        X : array_like or sparse matrix
+            Shape (n, F).  For dask arrays there is ``reflosses.dask.fit``.
         y : array_like
             Classes, numbers or strings, of shape (n,); or probabilities of shape (n, C), each row of
             which counts as rows of all classes in these shares.
@@ -127,14 +127,14 @@ class LossLinearClassifier(ClassifierMixin, BaseEstimator):
 
         Raises
         ------
+        TypeError
+            For dask arrays, which would be loaded whole.
         ValueError
             For data that does not fit, fewer than two classes, more than two under a loss of single logits,
             and parameters that are not legal.
         """
         if hasattr(X, "__dask_graph__"):
-            from .dask import fit
-
-            return fit(self, X, y, sample_weight)
+            raise TypeError("X is a dask collection: reflosses.dask.fit(model, X, y) fits it block by block")
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64, order="C", multi_output=True)
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         target = encoded(y, weight, self.class_weight, self._loss)
