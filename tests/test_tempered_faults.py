@@ -5,7 +5,7 @@ import pytest
 
 from reflosses.audit.diagnose import diagnose
 from reflosses.audit.rivals import Implementation
-from reflosses.losses import BiTempered, BiTemperedBinary, SparseLSR
+from reflosses.losses import BiTempered, BiTemperedBinary, CrossEntropy, SparseLSR
 
 
 def log_t(u, t):
@@ -110,6 +110,32 @@ def test_rounds_are_counted(rounds):
     assert f"after {rounds} of the published rounds" in found[0].sentence
 
 
+def test_autograd_through_the_rounds_is_known():
+    torch = pytest.importorskip("torch")
+
+    def function(loss, z, y):
+        y = torch.from_numpy(np.eye(z.shape[1])[y] if y.ndim == 1 else y)
+        leaf = torch.from_numpy(z).requires_grad_()
+        top = leaf.max(dim=1, keepdim=True).values
+
+        def mass(u):
+            return (1 + (1 - loss.t2) * u).clamp(min=0) ** (1 / (1 - loss.t2))
+
+        shrunk = leaf - top
+        for _ in range(5):
+            shrunk = (leaf - top) * mass(shrunk).sum(dim=1, keepdim=True) ** (1 - loss.t2)
+        total = mass(shrunk).sum(dim=1, keepdim=True)
+        p = mass(leaf - top + ((1 / total) ** (1 - loss.t2) - 1) / (1 - loss.t2))
+        b = 1 - loss.t1
+        value = (y * (y**b - p**b) / b - (y ** (b + 1) - p ** (b + 1)) / (b + 1)).sum(dim=1)
+        value.sum().backward()
+        return value.detach().numpy(), leaf.grad.numpy()
+
+    (found,) = diagnose(Implementation("", "f", BiTempered, function), BiTempered())
+    assert "after 5 of the published rounds, differentiated by autograd" in found.sentence
+    assert found.sentence.startswith("the value and the gradient")
+
+
 def test_temperatures_are_solved_for():
     assert "t1 = 0.63," in names(BiTempered(), written(t1=0.63))[0].sentence
     assert "t2 = 1.37," in names(BiTempered(), written(t2=1.37))[0].sentence
@@ -140,3 +166,30 @@ def two_terms(sign=1.0, spread=1.0):
 def test_terms_of_sparse_smoothing(name, function):
     assert [x.name for x in names(SparseLSR(0.2), function)] == [name]
     assert not names(SparseLSR(0.2), two_terms())
+
+
+def test_a_mistake_shows_through_constants_of_float32():
+    """The published loss has the wrong sign, and computes its weights in float32 whatever the logits are."""
+    torch = pytest.importorskip("torch")
+
+    def function(loss, z, y):
+        n, log_p = torch.tensor(z.shape[1]), np.log(np.exp(z) / np.exp(z).sum(axis=1, keepdims=True))
+        own = log_p[np.arange(len(y)), y]
+        given = float(loss.smoothing * (n - 1) / n)
+        return (given * np.log((1 - np.exp(own)) / (z.shape[1] - 1)) - (1 - given) * own,)
+
+    (found,) = diagnose(Implementation("", "f", SparseLSR, function), SparseLSR(0.1))
+    assert found.name == "second-term-negated" and found.sentence.endswith("have the digits of float32")
+
+
+def test_huge_terms_excuse_nothing():
+    """A margin that takes all mass from the label makes a huge value; a Hessian twice as large is no part of it."""
+    random = np.random.default_rng(0)
+
+    def function(loss, z, y):
+        p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+        y = np.eye(z.shape[1])[y] if y.ndim == 1 else y
+        noise = 1 + 2.0**-40 * (random.random(z.shape) < 0.01)  # a few lost digits
+        return None, (p * y.sum(axis=1, keepdims=True) - y) * noise, 2 * p * (1 - p) * y.sum(axis=1, keepdims=True)
+
+    assert [x.name for x in names(CrossEntropy(), function)] == ["hessian-doubled"]

@@ -26,6 +26,7 @@ VERBS = "value", "gradient", "hessian"
 EXACT = 64.0  # ulps of the terms: what sums in another order, and a logit's rounding, may differ by
 ENOUGH = 0.95  # of the results: an explanation of fewer leaves too much unexplained
 LOST = 1024.0  # ulps of the terms: an implementation that is no farther off has lost digits, and is the loss
+LARGE = 32.0  # times the results: no more are the terms that they are sums of
 ROWS = 24
 TRIAL = 12  # evaluations by which a fit that leads somewhere has come near
 ROUGHLY = 0.3  # of the results: how near
@@ -118,8 +119,10 @@ class Bench:
             for verb, x in answers.items():
                 expected = getattr(result, verb)
                 with np.errstate(all="ignore"):
-                    terms = np.abs(expected) + (size if verb == "value" or expected.ndim == 1 else size[:, None]) / 8
-                    largest = min(np.abs(expected).max(initial=0.0), np.abs(x).max(initial=0.0))
+                    given = np.abs(x[np.isfinite(x)]).max(initial=0.0)
+                    largest = min(np.abs(expected).max(initial=0.0), given)
+                    sizes = np.minimum(size, LARGE * given)  # a change must not excuse itself by huge terms
+                    terms = np.abs(expected) + (sizes if expected.ndim == 1 else sizes[:, None]) / 8
                     terms = np.maximum(terms, largest * 1e-3)
                     found[verb].append(
                         np.where(x == expected, 0.0, (x - expected) / (terms + 1e-300) / self.unit).ravel()
@@ -239,12 +242,22 @@ def _diagnosed(implementation, loss, dtype):
             return ()
     end = time.monotonic() + SECONDS
     found = _findings(bench, base, loss, end)
+    if dtype == np.float64 and _unexplained(found):  # some constant may have been a float32
+        again = _findings(Bench(observed, float(np.finfo(np.float32).eps)), base, loss, end)
+        if not _unexplained(again):
+            return tuple(
+                x._replace(sentence=f"{x.sentence}; float64 results have the digits of float32") for x in again
+            )
     classes = [x for x in observed if x.inputs.single or x.inputs.labels.ndim == 1]
-    if any(x.name == "unknown" for x in found) and len(classes) < len(observed):
+    if _unexplained(found) and len(classes) < len(observed):
         again = _findings(Bench(classes, bench.unit), base, loss, end)
-        if not any(x.name == "unknown" for x in again):
+        if not _unexplained(again):
             return tuple(x._replace(sentence=f"{x.sentence}; for classes as labels") for x in again)
     return found
+
+
+def _unexplained(findings):
+    return any(x.name == "unknown" for x in findings)
 
 
 def _is_single(observed):

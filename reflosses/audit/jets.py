@@ -66,6 +66,13 @@ class Jet:
         """Return the sums over the last axis, which stays."""
         return Jet(*(x.sum(axis=-1, keepdims=True) for x in (self.v, self.d, self.h)))
 
+    def max(self):
+        """Return the largest of the last axis, which stays, with its own slopes."""
+        own = self.v.argmax(axis=-1)[..., None]
+        return Jet(
+            np.take_along_axis(self.v, own, -1), *(np.take_along_axis(x, own[None], -1) for x in (self.d, self.h))
+        )
+
     def across(self):
         """Return the sums over the first axis, which stays."""
         return Jet(*(x.sum(axis=-2, keepdims=True) for x in (self.v, self.d, self.h)))

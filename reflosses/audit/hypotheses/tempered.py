@@ -11,16 +11,20 @@ ROUNDS = 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 50
 
 def rounds(z, t, n):
     """Return the normaliser after n of the published rounds, as an array or as a jet: whatever z is."""
-    top = (z.v if isinstance(z, Jet) else z).max(axis=-1, keepdims=True)
+    top = _of_row(z, "max")
     x = shrunk = z - top
     for _ in range(n):
         shrunk = x * _total(shrunk, t) ** (1 - t)
     return (1 - _total(shrunk, t) ** (t - 1)) * (1 / (1 - t)) + top
 
 
+def _of_row(x, which):
+    """Return the sum or the largest of every row, of an array or a jet."""
+    return getattr(x, which)() if isinstance(x, Jet) else getattr(x, which)(axis=-1, keepdims=True)
+
+
 def _total(x, t):
-    q = m.exp_t(x, t)
-    return q.sum() if isinstance(q, Jet) else q.sum(axis=-1, keepdims=True)
+    return _of_row(m.exp_t(x, t), "sum")
 
 
 def _as_if_normalised(probabilities):
@@ -46,11 +50,11 @@ def _differentiated(probabilities):
 def _divided(z, t):
     """exp_t2 of z divided by its sum, where a normaliser belongs inside."""
     e = m.exp_t(z, t)
-    return e / e.sum() if isinstance(e, Jet) else e / e.sum(axis=-1, keepdims=True)
+    return e / _of_row(e, "sum")
 
 
 def _divided_from_the_top(z, t):
-    return _divided(z - (z.v if isinstance(z, Jet) else z).max(axis=-1, keepdims=True), t)
+    return _divided(z - _of_row(z, "max"), t)
 
 
 SLOPES = (_as_if_normalised, ""), (_differentiated, ", differentiated by autograd")
