@@ -2,6 +2,8 @@
 
 import math
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -248,3 +250,29 @@ def test_a_bad_function_is_one_sentence(function, words):
     with pytest.raises(TargetError, match=words):
         examine(function, BinaryCrossEntropy(), timeout=1)
     assert signal.getsignal(signal.SIGALRM) is before and signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+@pytest.mark.parametrize("guard", ["", "if __name__ == '__main__':\n    "], ids=["bare", "guarded"])
+def test_a_script_needs_no_guard(guard, tmp_path):
+    """A spawned process must not run the script again that asked for the audit."""
+    (tmp_path / "entropy.py").write_text("import numpy as np\ndef f(z, y):\n    return np.logaddexp(0, z) - y * z\n")
+    call = 'print(reflosses.audit("entropy:f", "binary_cross_entropy", dtypes=["float32"]).grade)'
+    (tmp_path / "script.py").write_text(f"import reflosses\nprint('once')\n{guard}{call}\n")
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["once", "C"], done.stderr
+
+
+def test_a_loss_of_the_script_is_sent_too(tmp_path):
+    (tmp_path / "entropy.py").write_text("import numpy as np\ndef f(z, y):\n    return np.logaddexp(0, z) - y * z\n")
+    (tmp_path / "script.py").write_text(
+        "from typing import NamedTuple\n"
+        "import reflosses\n"
+        "class Mine(NamedTuple):\n"
+        "    targets = reflosses.BinaryCrossEntropy.targets\n"
+        "    textbook = lambda self, z, y: reflosses.BinaryCrossEntropy().textbook(z, y)\n"
+        "    kernel = reflosses.BinaryCrossEntropy.kernel\n"
+        "if __name__ == '__main__':\n"
+        "    print(reflosses.audit('entropy:f', Mine(), dtypes=['float32']).grade)\n"
+    )
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["C"], done.stderr

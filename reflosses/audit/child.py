@@ -7,13 +7,16 @@ lasts too long, if it is in Python and in the main thread.
 """
 
 import os
+import pickle
 import signal
+import sys
 import threading
 import time
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from multiprocessing import get_context
+from types import ModuleType
 
 import numpy as np
 
@@ -45,7 +48,8 @@ def examine(target, loss, dtypes=(np.float32,), framework=None, arguments=None, 
     ours, theirs = context.Pipe()
     work = target, loss, dtypes, framework, arguments, os.getcwd()
     child = context.Process(target=_work, args=(theirs, work), daemon=True)
-    child.start()
+    with _script_left_out(work):
+        child.start()
     theirs.close()
     try:
         return _listen(ours, child, target, timeout)
@@ -54,6 +58,21 @@ def examine(target, loss, dtypes=(np.float32,), framework=None, arguments=None, 
             child.kill()
         child.join()
         ours.close()
+
+
+@contextmanager
+def _script_left_out(work):
+    """Keep a new process from running the caller's script again, unless the loss itself is defined there."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        pickle.dumps(work)
+    except (pickle.PicklingError, AttributeError):
+        sys.modules["__main__"] = script
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def _examined_here(target, loss, dtypes, framework, arguments, timeout):

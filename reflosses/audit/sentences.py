@@ -175,8 +175,11 @@ def _imports(verdict, made):
     module = verdict.name.rpartition(".")[0]
     framework = [name for name in FRAMEWORKS if any(f"{name}." in line for line in made)]
     names = ["numpy as np", *framework, *[module] * bool(module)]
-    backend = [f'import os; os.environ["KERAS_BACKEND"] = "{keras_backend()}"'] * ("keras" in framework)
-    return [] if verdict.system else [*backend, f"import {', '.join(names)}"]
+    settings = {"KERAS_BACKEND": keras_backend()} if "keras" in framework else {}
+    if verdict.dtype == "float64" and "jax" in (*framework, *settings.values()):
+        settings["JAX_ENABLE_X64"] = "1"
+    before = [f'import os; os.environ["{name}"] = "{value}"' for name, value in settings.items()]
+    return [] if verdict.system else [*before, f"import {', '.join(names)}"]
 
 
 def literal(x):
