@@ -378,17 +378,13 @@ def _finding(explanation, loss, verbs, right, bench, which=0):
     return Finding(hypothesis.kind, hypothesis.name, sentence, hypothesis.link, share, explanation.ulps)
 
 
-SHORT = {
-    "float32": 2.0**-24,
-    "float16": 2.0**-11,
-    "bfloat16": 2.0**-8,
-}  # half of the distance from 1 to the next number
+SHORT = {"float32": 64 * 2.0**-24, "float16": 4 * 2.0**-11, "bfloat16": 4 * 2.0**-8}  # a few roundings
 
 
 def _unknown(loss, verbs, right, bench):
     """Say that no known cause explains the results, or that they are right in a shorter type only."""
-    for name, unit in SHORT.items():
-        short = Bench(bench.observed, 4 * unit / EXACT).explain(_base(loss), ())
+    for name, error in SHORT.items():
+        short = Bench(bench.observed, error / EXACT).explain(_base(loss), ())
         if short.share(verbs) == 1:
             have = "have" if len(verbs) > 1 else "has"
             said = f"{_listed(verbs)} of {spelled(loss)} {have} the precision of {name} only"

@@ -22,11 +22,6 @@ def scaled(result, k):
     return result._replace(value=result.value * k, gradient=result.gradient * k, hessian=result.hessian * k)
 
 
-def per_logit(context, x):
-    """Return one number a row in the shape of the logits."""
-    return x if context.inputs.single else x[:, None]
-
-
 FACTORS = (  # what a constant factor may be: name, phrase, the factor of C, link
     ("negated", "with the opposite sign", lambda n: -1.0),
     ("log-base-2", "times 1/ln 2 = 1.4427: a logarithm of base 2", lambda n: 1 / LN2),

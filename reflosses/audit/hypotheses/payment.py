@@ -16,13 +16,6 @@ def paying(f):
     return lambda model, *numbers: model._replace(pay=lambda s, t, w: f(s, t, w, *numbers))
 
 
-def _entropy_with(epsilon, added):
-    def pay(s, t, w):
-        return (t * w) * -(s.q.clip(epsilon, 1 - epsilon) + added).log()
-
-    return pay
-
-
 def _sigmoids(z):
     q, c = 1 / (1 + (-z).exp()), 1 / (1 + z.exp())
     return Shares(q, c, q.log(), c.log(), z)

@@ -159,22 +159,20 @@ def payments(loss):
             lambda: lambda s, y, w: (m.log_t(s.q, t1) * -y + m.positive(s.q, 2 - t1) * (1 / (2 - t1))) * w,
             kind="convention",
         ),
-        of(
-            "epsilon-added",
-            "with ε = {0:.3g} added inside of log_t1 p",
-            lambda e: m.divergence(t1, in_p=e),
-            starts=((1e-2,), (1e-5,)),
-            cost=1.9,
-            legal=lambda e: 1e-14 < abs(e) < 0.5,
-        ),
-        of(
-            "epsilon-in-labels",
-            "with ε = {0:.3g} added to labels inside of log_t1 y",
-            lambda e: m.divergence(t1, in_y=e),
-            starts=((1e-2,), (1e-7,)),
-            cost=1.9,
-            legal=lambda e: 1e-14 < abs(e) < 0.5,
-            link=GOOGLE,
+        *(
+            of(
+                name,
+                f"with ε = {{0:.3g}} added {where}",
+                lambda e, part=part: m.divergence(t1, **{part: e}),
+                starts=((1e-2,), (1e-6,)),
+                cost=1.9,
+                legal=lambda e: 1e-14 < abs(e) < 0.5,
+                link=link,
+            )
+            for name, where, part, link in (
+                ("epsilon-added", "inside of log_t1 p", "in_p", None),
+                ("epsilon-in-labels", "to labels inside of log_t1 y", "in_y", GOOGLE),
+            )
         ),
     ]
     if t1 != 1:
