@@ -1,4 +1,4 @@
-"""Blocks of rows with hard labels under the tempered softmax: what ``tempered`` does, in vector lanes.
+"""Blocks of rows under the tempered softmax, with hard labels or alone: what ``tempered`` does, in vector lanes.
 
 A block is an array [k, lane].  A row of few classes has a lane of its own; a longer one is dealt out
 to 2, 4, ... 64 neighbouring lanes, which share what the row has one of.  Every inner loop runs over
