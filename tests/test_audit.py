@@ -327,7 +327,7 @@ def test_a_torch_function_is_recognised():
     found = judge(recognise(lambda z, y: function(z, y, reduction="none"), LOGITS, "f"), LOGITS, np.float32)
     assert found.grade == "C"
     lines = [finding.snippet[1] for finding in findings([found])[0].findings]
-    assert "f(torch.tensor(np.float32([-14.81])), torch.tensor(np.float32([0])))" in lines
+    assert "f(torch.from_numpy(np.float32([-14.81])), torch.from_numpy(np.float32([0])))" in lines
 
 
 def test_a_jax_function_is_recognised():

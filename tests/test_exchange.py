@@ -410,7 +410,7 @@ def test_the_export_says_what_it_wrote_and_refuses_in_one_sentence(tmp_path):
     for arguments, words in (
         (("--loss", "focal", "--out", str(tmp_path)), "choose from"),
         (("--loss", "cross_entropy", "--out", str(tmp_path / "file" / "b")), "cannot write into"),
-        (("--loss", "cross_entropy", "--out", str(tmp_path), "--dtype", "float16"), "float32 and float64"),
+        (("--loss", "cross_entropy", "--out", str(tmp_path), "--dtype", "float16"), "float32, float64, got float16"),
     ):
         outcome = run(*arguments)
         assert outcome.exit_code == 2 and words in outcome.stderr.splitlines()[-1], outcome.output

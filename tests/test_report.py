@@ -69,8 +69,8 @@ def test_a_call_grades_functions_objects_and_names(report, monkeypatch):
         (BinaryCrossEntropy(-1.0), {}, "pos_weight must lie in"),
         ("focal", {}, "choose from"),
         (BinaryCrossEntropy(), {"framework": "fortran"}, "choose from numpy, torch"),
-        (BinaryCrossEntropy(), {"dtypes": ["float16"]}, "float32 and float64"),
-        (BinaryCrossEntropy(), {"dtypes": []}, "float32 and float64"),
+        (BinaryCrossEntropy(), {"dtypes": ["int32"]}, "float32, float64, got int32"),
+        (BinaryCrossEntropy(), {"dtypes": []}, "float32, float64, got none"),
     ],
 )
 def test_a_mistake_in_the_call_is_one_sentence(loss, options, words):

@@ -27,7 +27,7 @@ class _Audit(ModuleType):
         arguments : str, optional
             The names or the order of its arguments, as in ``"y_true, y_pred"``.
         dtypes : sequence of dtype, optional
-            By default float32 and float64.
+            Some of float16, bfloat16, float32 and float64; by default the last two.
         timeout : float
             How many seconds one call may take.
 

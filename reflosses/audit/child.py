@@ -23,7 +23,7 @@ import numpy as np
 from .call import AnswerError
 from .frames import PACKAGES, missing
 from .frameworks import keras_backend
-from .judge import judge
+from .limits import judge_target
 from .target import TargetError, load, recognise, told
 
 LIMIT = 20.0  # seconds for one call
@@ -80,7 +80,7 @@ def _examined_here(target, loss, dtypes, framework, arguments, timeout):
         with _alarm(timeout):  # the first calls, together
             implementation = recognise(target, loss, getattr(target, "__name__", "target"), framework, arguments)
         implementation.call.watch = partial(_alarm, timeout)
-        return [judge(implementation, loss, dtype) for dtype in dtypes]
+        return [judge_target(implementation, loss, dtype) for dtype in dtypes]
     except _Late:
         raise TargetError(f"a call of the target does not return within {timeout:g} seconds") from None
     except SystemExit as error:
@@ -157,7 +157,7 @@ def _work(pipe, work):
         implementation = recognise(function, loss, target.rpartition(":")[2], framework, arguments)
         implementation.call.watch = partial(_told, pipe)
         pipe.send(("returns", None))
-        pipe.send(("done", [judge(implementation, loss, dtype) for dtype in dtypes]))
+        pipe.send(("done", [judge_target(implementation, loss, dtype) for dtype in dtypes]))
     except BaseException as error:  # whatever a stranger raises, SystemExit included
         pipe.send(("refused", told(error)))
 

@@ -14,7 +14,8 @@ from .frames import FRAMES
 from .report import Report
 from .rivals import version
 
-DTYPES = "float32", "float64"
+DTYPES = "float32", "float64"  # asked for unless others are named
+EVERY = "float16", "bfloat16", *DTYPES
 
 
 def audit(target, loss, *, framework=None, arguments=None, dtypes=None, timeout=20.0):
@@ -24,17 +25,17 @@ def audit(target, loss, *, framework=None, arguments=None, dtypes=None, timeout=
     if framework not in (None, *FRAMES):
         raise ValueError(f"there is no framework {framework!r}; choose from {', '.join(filter(None, FRAMES))}")
     names = None if arguments is None else [name.strip() for name in arguments.split(",")]
-    verdicts = examine(target, loss, chosen(dtypes), framework, names, timeout)
+    verdicts = examine(target, loss, chosen(dtypes, EVERY), framework, names, timeout)
     if isinstance(target, str):
         verdicts = [x._replace(name=target.replace(":", ".")) for x in verdicts]
     return Report(tuple(verdicts), versions(framework))
 
 
-def chosen(dtypes):
-    """Return the dtypes of an audit by their names, if there are such."""
+def chosen(dtypes, legal=DTYPES):
+    """Return dtypes by their names, if they are legal ones; float32 and float64 for None."""
     names = [np.dtype(x).name for x in (DTYPES if dtypes is None else dtypes)]
-    if not names or set(names) - set(DTYPES):
-        raise ValueError("a target is audited in float32 and float64")
+    if not names or set(names) - set(legal):
+        raise ValueError(f"dtypes must be some of {', '.join(legal)}, got {', '.join(names) or 'none'}")
     return names
 
 

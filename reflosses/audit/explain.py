@@ -35,11 +35,12 @@ def explained(implementation, loss, dtype, grade, outcomes, clipped, repeatable)
         found.append(Finding("accuracy", "clip", said, example=clipped.example))
     if grade > "B" and all(x.kind == "accuracy" or x.name == "unknown" for x in found):
         found += saturated(outcomes, loss)
+    dtype = max(np.dtype(dtype), np.dtype(np.float32), key=lambda x: x.itemsize)  # probes look at rules, not digits
     if not repeatable:  # whatever else is asked, the answer depends on what was asked before
         shown = repetition(Bench(implementation, loss, dtype)) if implementation.call is not None else ()
         lowest, behaviour = "F", [STATE._replace(snippet=shown)]
     else:
         lowest, behaviour = probed(implementation, loss, dtype) if implementation.call is not None else ("A", [])
-    if found:  # options of rows that are wrong are wrong with them
+    if grade == "F":  # options of rows that are wrong are wrong with them
         behaviour = [x for x in behaviour if not x.name.startswith("option-")]
     return tuple(sorted([*found, *behaviour], key=importance)), lowest

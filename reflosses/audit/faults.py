@@ -5,17 +5,17 @@ A check whose framework is missing is reported as absent, not as a miss.
 """
 
 import inspect
-import sys
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import numpy as np
 
 from ..api import value_and_gradient
 from ..spelling import spelled
-from .judge import judge
+from .limits import judge_target
 from .target import TargetError, recognise
 from .zoo import FAULTS
 
@@ -38,7 +38,7 @@ def kill(fault):
     function = fault.function() if inspect.isclass(fault.function) else fault.function
     dtype = np.float64 if fault.kind == "dtype" else np.float32
     try:
-        verdict = judge(recognise(function, fault.loss, fault.kind, "numpy"), fault.loss, dtype)
+        verdict = judge_target(recognise(function, fault.loss, fault.kind, "numpy"), fault.loss, dtype)
         grade, found = verdict.grade, tuple(x.name for x in verdict.findings)
     except TargetError as error:
         grade, found = "-", ("raises" if " raises " in str(error) else "refused",)
@@ -172,18 +172,20 @@ def page(kills):
     return "\n".join(lines) + "\n"
 
 
-def main(arguments):
+@click.command()
+@click.option("--markdown", is_flag=True, help="Write the page of the documentation as well.")
+def main(markdown):
+    """Audit every fault of the zoo, and print who sees it: the kill matrix."""
     kills = []
     for fault in FAULTS:
         kills.append(kill(fault))
         last = kills[-1]
-        sys.stdout.write(f"{last.grade} {last.seen} {fault.kind}: {', '.join(last.found)}\n")
-        sys.stdout.flush()
+        click.echo(f"{last.grade} {last.seen} {fault.kind}: {', '.join(last.found)}")
     text = page(kills)
-    sys.stdout.write(text)
-    if "--markdown" in arguments:
+    click.echo(text, nl=False)
+    if markdown:
         PAGE.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

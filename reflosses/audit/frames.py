@@ -3,6 +3,7 @@
 import sys
 from importlib.util import find_spec
 
+import ml_dtypes
 import numpy as np
 
 from .call import Answer, AnswerError
@@ -12,13 +13,29 @@ from .frameworks import KERAS_BACKENDS, keras_backend, keras_module
 def numbers(x):
     """Return an answer as an array of real numbers."""
     try:
-        array = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
+        array = _of_tensor(x.detach().cpu()) if hasattr(x, "detach") else np.asarray(x)
     except Exception:
         array = np.array(None)
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         kind = f"an array of {array.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
         raise AnswerError(f"the target returns {kind}, not numbers")
     return array
+
+
+def _of_tensor(x):
+    """Return a torch tensor as an array; NumPy knows no bfloat16 of torch's."""
+    if str(x.dtype) != "torch.bfloat16":
+        return np.asarray(x)
+    return np.asarray(x.float()).astype(ml_dtypes.bfloat16)
+
+
+def _tensor(x):
+    """Return an array as a torch tensor that shares its memory."""
+    import torch
+
+    if x.dtype != ml_dtypes.bfloat16:
+        return torch.from_numpy(x)
+    return torch.from_numpy(x.view(np.uint16)).view(torch.bfloat16)
 
 
 def plain(function, call, named):
@@ -66,27 +83,19 @@ def by_torch(function, call, named):
     """PyTorch, differentiated by autograd."""
     import torch
 
-    def tensor(x):
-        return torch.from_numpy(x) if isinstance(x, np.ndarray) else x
-
-    named = {k: torch.tensor(np.asarray(v), dtype=_dtype(call)) if _many(v) else v for k, v in named.items()}
+    dtype = _tensor(call.logits[:0]).dtype
+    named = {k: _tensor(np.asarray(v, np.float64)).to(dtype) if _many(v) else v for k, v in named.items()}
     with torch.enable_grad():
-        logits = tensor(call.logits).requires_grad_()
-        value = function(logits, tensor(call.labels), **named)
+        logits = _tensor(call.logits).requires_grad_()
+        value = function(logits, _tensor(call.labels), **named)
         if not hasattr(value, "requires_grad"):
             raise AnswerError(f"the target returns {type(value).__name__}, not a tensor")
         if not value.requires_grad:
             return Answer(numbers(value))
-        up = None if call.upstream is None else torch.tensor(np.asarray(call.upstream), dtype=value.dtype)
+        up = None if call.upstream is None else _tensor(np.asarray(call.upstream, np.float64)).to(value.dtype)
         up = torch.ones_like(value) if up is None else up.reshape(value.shape)
         (gradient,) = torch.autograd.grad(value, logits, up)
     return Answer(numbers(value), numbers(gradient))
-
-
-def _dtype(call):
-    import torch
-
-    return torch.from_numpy(np.zeros(0, call.logits.dtype)).dtype
 
 
 def _many(x):

@@ -12,6 +12,7 @@ Grades rest on three yardsticks, none of which is a lone tolerance:
 """
 
 import warnings
+from operator import attrgetter
 from typing import NamedTuple
 
 import ml_dtypes
@@ -59,7 +60,7 @@ class Verdict(NamedTuple):
     ``example`` maps a verb to the simplest input that shows why the grade is no better.
     ``broken`` counts results of ours that break the promise of docs/accuracy.md; ``clip`` is the
     ``Clip`` of values that stop growing, if they do; ``single`` tells that every result in
-    float64 is a number of float32; ``one_hot`` and ``line`` are the implementation's.
+    float64 is a number of float32; ``one_hot``, ``line`` and ``framework`` are the implementation's.
     ``findings`` say what is wrong, the most important first.
     """
 
@@ -77,13 +78,14 @@ class Verdict(NamedTuple):
     single: bool
     one_hot: bool
     line: str
+    framework: str | None = None
     findings: tuple = ()
 
 
 class _Outcome:
     """One verb of one batch: computed results, their errors, and which of them break which rule."""
 
-    def __init__(self, batch, verb, computed, scale):
+    def __init__(self, batch, verb, computed, largest):
         self.batch, self.verb = batch, verb
         self.computed = computed
         self.truth = batch.truth(verb)
@@ -95,7 +97,9 @@ class _Outcome:
         self.distance = np.where(self.ulps == 0, 0.0, distance)  # equal infinities, and truths that are nan
         limits = ml_dtypes.finfo(computed.dtype)
         self.off = self.ulps > GOOD
-        self.wrong = ~(self.distance <= ROUNDING * float(limits.eps) * scale)  # visibly, beside the largest
+        ordinary, mild = (ROUNDING * float(limits.eps) * x for x in largest)
+        self.wrong = ~(self.distance <= ordinary)  # visibly, beside the largest
+        self.wrong_mildly = ~(self.distance <= mild)
         self.unstable = self._unstable(limits)
 
     def _unstable(self, limits):
@@ -112,9 +116,10 @@ class _Outcome:
         return unstable
 
     def far(self):
-        """Return for every row whether it is off by a visible part of its own largest entry, or sum of terms."""
-        largest = np.fmax(np.abs(self.truth), self.terms).reshape(len(self.truth), -1).max(axis=1)
-        distance = np.where(self.wrong, self.distance, 0.0).reshape(len(self.truth), -1).max(axis=1)
+        """Return for every mild row whether it is off by a visible part of its own largest entry, or sum of terms."""
+        sizes = np.fmax(np.abs(self.truth), self.terms).reshape(len(self.truth), -1)
+        largest = np.fmax.reduce(sizes, axis=1, initial=0.0)  # both are nan at kinks
+        distance = np.where(self.wrong_mildly, self.distance, 0.0).reshape(len(self.truth), -1).max(axis=1)
         return ~(distance <= FAR * largest)
 
     def at(self, index):
@@ -142,9 +147,12 @@ def judge(implementation, loss, dtype, explain=True, given=None):
     accepted = [part for batch in asked if (part := implementation.accepted(batch)) is not None]
     answers = [dict(zip(VERBS, run(implementation, batch), strict=False)) for batch in accepted]
     verbs = [verb for verb in VERBS if any(x.get(verb) is not None for x in answers)]
-    scale = {v: max(_largest_ordinary(x, v) for x in accepted if x.certifies(v)) for v in verbs}
+    largest = {
+        v: [max(_largest(x, v, rows(x)) for x in accepted if x.certifies(v)) for rows in (_ordinary, _mild)]
+        for v in verbs
+    }
     outcomes = [
-        _Outcome(batch, verb, answer[verb], scale[verb])
+        _Outcome(batch, verb, answer[verb], largest[verb])
         for batch, answer in zip(accepted, answers, strict=True)
         for verb in verbs
         if answer.get(verb) is not None and batch.certifies(verb)
@@ -174,6 +182,7 @@ def judge(implementation, loss, dtype, explain=True, given=None):
         "value" in verbs and all(_is_single(x.computed) for x in outcomes if x.verb == "value"),
         implementation.one_hot,
         implementation.line,
+        getattr(implementation.call, "framework", None),
         findings,
     )
 
@@ -222,8 +231,11 @@ def _grade(outcomes):
     return "D", ordinary
 
 
-def _largest_ordinary(batch, verb):
-    return np.abs(batch.truth(verb)[batch.ordinary]).max(initial=0.0)
+_ordinary, _mild = attrgetter("ordinary"), attrgetter("mild")
+
+
+def _largest(batch, verb, rows):
+    return np.fmax.reduce(np.abs(batch.truth(verb)[rows]), axis=None, initial=0.0)  # nan at kinks
 
 
 def _along(rows, results):

@@ -4,6 +4,7 @@ A difference from 1 is a multiple of the last bit of 1; an overflowed exponentia
 infinity; a flushed or rounded probability gives 0 or infinity where the truth is neither.
 """
 
+import ml_dtypes
 import numpy as np
 
 from ..domain import REAL, predictions
@@ -70,7 +71,7 @@ def _zero(x, outcome):
 
 def _quantum(x, outcome):
     """Whether results are 0 or multiples of half the last bit of 1, as differences from 1 are."""
-    unit = float(np.finfo(outcome.computed.dtype).eps) if outcome.computed.dtype.kind == "f" else 2.0**-7
+    unit = float(ml_dtypes.finfo(outcome.computed.dtype).eps)
     steps = x / (unit / 4)
     return np.isfinite(x) & (np.abs(x) < 1) & (steps == np.round(steps))
 

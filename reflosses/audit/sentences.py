@@ -10,6 +10,7 @@ from ..spelling import spelled
 from .findings import Finding, importance
 from .frameworks import keras_backend
 from .lines import lines
+from .literals import array
 
 AT_THE_END = r"(: this is|, as in) \S+$"  # a link, which is shown below
 CAUSES = "convention", "mistake"  # kinds of findings that explain numbers
@@ -73,7 +74,7 @@ def _shown_by(finding, verdict):
     diagnosed = finding.example or finding.ulps or finding.name == "unknown"  # others are about other calls
     if finding.snippet or example is None or not diagnosed:
         return finding._replace(sentence=said, snippet=_named(finding.snippet, verdict))
-    said = f"{said} In {verdict.dtype}, {_fact(example)}."
+    said = f"{said} In {verdict.dtype}, {fact(example)}."
     return finding._replace(sentence=said, example=example, snippet=tuple(paste(verdict, [example])))
 
 
@@ -119,17 +120,18 @@ def whole(said):
 
 def sentence(group, verdict):
     """Return what is wrong with an implementation: where, and by how much."""
-    facts = [said for said in map(_fact, filter(None, verdict.example.values())) if said]
+    facts = [said for said in map(fact, filter(None, verdict.example.values())) if said]
     clipped = [x for x in group if x.clip]
     if clipped:
         epsilon, example = clipped[0].clip
-        facts.append(f"values level off as if probabilities were clipped at {epsilon:.1g}: {_fact(example)}")
+        facts.append(f"values level off as if probabilities were clipped at {epsilon:.1g}: {fact(example)}")
     if any(x.single for x in group):
         facts.append("float64 results have the precision of float32")
     return f"In {verdict.dtype}, {'; '.join(facts)}."
 
 
-def _fact(worst):
+def fact(worst):
+    """Return what one result is, what it should be, and where."""
     name = f"{NAMES[worst.verb]}{list(worst.entry)}" if worst.entry else f"the {NAMES.get(worst.verb, worst.verb)}"
     label = f"y = {_plain(worst.labels)}" if np.ndim(worst.labels) == 0 else "soft labels"
     computed, truth = apart(worst.computed, worst.truth)
@@ -153,10 +155,9 @@ def paste(verdict, examples=None):
         z, y = np.atleast_1d(worst.logits), np.asarray(worst.labels)
         if len(z) > PASTED:
             continue
-        logits = f"np.{verdict.dtype}({literal(z if worst.logits.ndim == 0 else z[None])})"
-        labels = f"np.array([{int(y)}])" if y.dtype.kind == "i" else f"np.{verdict.dtype}({literal(y[None])})"
-        if verdict.one_hot and y.ndim == 0:
-            labels = f"np.eye({len(z)}, dtype=np.{verdict.dtype})[[{int(y)}]]"
+        y = np.eye(len(z), dtype=z.dtype)[y] if verdict.one_hot and y.ndim == 0 else y
+        logits = array(z if worst.logits.ndim == 0 else z[None], verdict.framework)
+        labels = array(y[None], verdict.framework)
         call = f'run("{verdict.system} {verdict.name}", "{spelled(verdict.loss)}", {logits}, {labels})'
         made.append(call if verdict.system else verdict.line.format(target=verdict.name, z=logits, y=labels))
     return [*_imports(verdict, made), *dict.fromkeys(made)] if made else []
@@ -174,22 +175,13 @@ def _imports(verdict, made):
     """Return what the lines about a target need before them, if it is not one of the systems."""
     module = verdict.name.rpartition(".")[0]
     framework = [name for name in FRAMEWORKS if any(f"{name}." in line for line in made)]
-    names = ["numpy as np", *framework, *[module] * bool(module)]
+    wanted = ["ml_dtypes"] * any('.astype("bfloat16")' in line for line in made)  # NumPy has it by the name then
+    names = ["numpy as np", *wanted, *framework, *[module] * bool(module)]
     settings = {"KERAS_BACKEND": keras_backend()} if "keras" in framework else {}
     if verdict.dtype == "float64" and "jax" in (*framework, *settings.values()):
         settings["JAX_ENABLE_X64"] = "1"
     before = [f'import os; os.environ["{name}"] = "{value}"' for name, value in settings.items()]
     return [] if verdict.system else [*before, f"import {', '.join(names)}"]
-
-
-def literal(x):
-    """Return an array as nested lists of the shortest numbers that read back the same."""
-    if x.ndim:
-        return f"[{', '.join(map(literal, x))}]"
-    if np.isfinite(x):
-        text = str(x)
-        return text[:-2] if text.endswith(".0") else text
-    return {"inf": "np.inf", "-inf": "-np.inf"}.get(str(x), "np.nan")
 
 
 # Numbers --------------------------------------------------------------------------------------

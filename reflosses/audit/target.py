@@ -23,7 +23,6 @@ DATA = {  # what a booster hands over with the scores; in scikit-learn's interfa
     "xgboost": "xgboost.DMatrix(np.zeros((1, 1)), {})",
 }
 BOOSTERS = tuple(DATA)
-ARRAYS = {"torch": "torch.tensor({})", "jax": "jax.numpy.asarray({})", "keras": "keras.ops.convert_to_tensor({})"}
 
 
 class TargetError(Exception):
@@ -191,13 +190,12 @@ def recognise(function, loss, name, framework=None, arguments=None):
         one_hot = more.get("one_hot", False)
 
         def plain(loss, z, y):
-            answer = adapted(Call(z, as_rows(z, y) if one_hot else y))
+            answer = adapted(Call(z, as_rows(z, y) if one_hot else y, parameters_of(loss, adapted.takes)))
             return answer[:2] if answer.hessian is None else tuple(answer)
 
-        array = ARRAYS.get(adapted.framework, "{}")
         options = adapted.named(Call(z[:1], z[:1]))
         made: dict[str, Any] = {"call": adapted, "takes": tuple(adapted.takes), **more}
-        made["line"] = adapted.text(array.format("{z}"), array.format("{y}"), options)
+        made["line"] = adapted.text("{z}", "{y}", options)
         return Implementation("", name, type(loss), plain, **made)
 
     if not loss.targets.rows:

@@ -76,14 +76,14 @@ class Batch:
 
     @cached_property
     def mild(self):
-        """Whether every probability of a row is above 1e-4, so that no clip in use can show."""
-        z = self.logits.astype(np.float64)
+        """Whether no probability of a row is so near to 0 or 1 that a clip in use or its rounding can show."""
+        z, least_seen = self.logits.astype(np.float64), max(1e-4, 4 * float(ml_dtypes.finfo(self.logits.dtype).eps))
         if predictions(self.loss) != REAL:
             with np.errstate(over="ignore"):  # rows of any sum
                 least = z.min(axis=1) / z.sum(axis=1) if z.ndim == 2 else np.minimum(z, 1 - z)
-            return self.ordinary & (least > 1e-4)
+            return self.ordinary & (least > least_seen)
         spread = np.ptp(z, axis=1) if z.ndim == 2 else np.abs(z)
-        return self.ordinary & (spread < 7.0)
+        return self.ordinary & (spread < min(7.0, -np.log(least_seen)))
 
     def _each(self, function, verb):
         """Return a function of every row, flattened, as the balls that ``errors`` takes."""

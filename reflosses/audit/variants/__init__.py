@@ -3,7 +3,7 @@
 ``python -m reflosses.audit.variants`` audits a thousand: a loss with drawn parameters, computed in one of
 many equal ways (``ways``), in NumPy, PyTorch, JAX or mpmath, as a function, an object or a class, with
 arguments in either order and with options.  A variant that loses digits may get a lower grade for it;
-a finding of kind "convention" or "mistake" is an accusation, and is printed.
+a finding of kind "convention" or "mistake" is an accusation, and so is the grade F.
 """
 
 from importlib.util import find_spec
@@ -13,7 +13,7 @@ import numpy as np
 
 from ... import losses as l
 from ...spelling import spelled
-from ..judge import judge
+from ..limits import judge_target
 from ..target import recognise
 from ..truth import batches
 from .formulas import formula
@@ -34,6 +34,10 @@ class Variant(NamedTuple):
     function: object
     framework: str
     arguments: list | None
+
+    def asked_in(self, dtype):
+        """Return it in another dtype; JAX and mpmath keep float64."""
+        return self if {"jax", "mpmath"} & set(self.made) else self._replace(dtype=dtype)
 
     def __str__(self):
         return f"{self.number}: {spelled(self.loss)} in {self.dtype}: {'; '.join(self.made)}"
@@ -127,9 +131,10 @@ def examined(variant):
     dtype = np.dtype(variant.dtype)
     implementation = recognise(variant.function, variant.loss, "variant", variant.framework, variant.arguments)
     given = [x for x in batches(variant.loss, dtype) if x.logits.ndim == 1 or x.logits.shape[1] <= CLASSES]
-    return judge(implementation, variant.loss, dtype, given=given)
+    return judge_target(implementation, variant.loss, dtype, given=given)
 
 
 def accusations(verdict):
-    """Return the findings that say of an implementation that it is not what it should be."""
-    return tuple(x for x in verdict.findings if x.kind in ACCUSING)
+    """Return what is said against an implementation: that it is not what it should be, or the grade for that."""
+    found = [f"{x.kind} {x.name}: {x.sentence}" for x in verdict.findings if x.kind in ACCUSING]
+    return tuple(found or ["another function"] * (verdict.grade == "F"))

@@ -1,30 +1,35 @@
-"""``python -m reflosses.audit.variants [count [first]]``: audit correct implementations and print who is accused."""
+"""``python -m reflosses.audit.variants``: audit correct implementations and print who is accused."""
 
 import sys
 import time
 
+import click
+
+from ..door import EVERY
 from . import accusations, examined, variant
 
-COUNT = 1000
 
-
-def main(count=COUNT, first=0):
-    """Audit ``count`` variants from a number on; return how many are accused."""
+@click.command()
+@click.argument("count", default=1000)
+@click.argument("first", default=0)
+@click.option("--dtype", type=click.Choice(EVERY), help="Of those in NumPy and PyTorch, which draw their own.")
+def main(count, first, dtype):
+    """Audit COUNT correct implementations from number FIRST on; the exit status tells whether any is accused."""
     begun, grades, accused = time.monotonic(), dict.fromkeys("ABCDF", 0), 0
-    for number in range(int(first), int(first) + int(count)):
+    for number in range(first, first + count):
         drawn = variant(number)
+        drawn = drawn.asked_in(dtype) if dtype else drawn
         verdict = examined(drawn)
         found = accusations(verdict)
         grades[verdict.grade] += 1
         accused += bool(found)
-        for x in found:
-            sys.stdout.write(f"{drawn}\n    grade {verdict.grade}: {x.kind} {x.name}: {x.sentence}\n")
-        sys.stdout.flush()
+        for said in found:
+            click.echo(f"{drawn}\n    grade {verdict.grade}: {said}")
     said = ", ".join(f"{n} {grade}" for grade, n in grades.items() if n)
     seconds = time.monotonic() - begun
-    sys.stdout.write(f"{count} correct implementations, {accused} accused, in {seconds:.0f} s: {said}\n")
-    return accused
+    click.echo(f"{count} correct implementations, {accused} accused, in {seconds:.0f} s: {said}")
+    sys.exit(bool(accused))
 
 
 if __name__ == "__main__":
-    sys.exit(bool(main(*sys.argv[1:])))
+    main()
