@@ -46,10 +46,7 @@ def limits(loss, takes):
     """
     taken = [x for x in parameters(type(loss)) if x.name in takes and x.interval and not x.per_class]
     made = [
-        loss._replace(**{x.name: end})
-        for x in taken
-        for end in x.interval[:2]
-        if isfinite(end) and end in x.interval
+        loss._replace(**{x.name: end}) for x in taken for end in x.interval[:2] if isfinite(end) and end in x.interval
     ]
     for setting in getattr(loss, "settings", ()):
         given = dict(zip(loss._fields, setting, strict=False))
