@@ -329,7 +329,7 @@ class _Call:
         elif hessian is None and self.labels.ndim == 1 and self.quick():
             self.derive_hard(values, gradient)
         elif hessian is None and self.quick_masses():
-            self.run(self.drivers.mass_rows, values, gradient)
+            self.run(self.drivers.mass_pairs if self.classes == 2 else self.drivers.mass_rows, values, gradient)
         else:
             self.run(self.rows_driver(), values, gradient, hessian)
 

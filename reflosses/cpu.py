@@ -61,15 +61,14 @@ from .lanes import (
     take_out,
     unload,
 )
-from .masses import largest_classes, masses, pay
-from .odds import PIECE, odds_against
+from .masses import largest_classes, masses, pair_of_masses, pay, room_for_masses, shared_masses, take_masses
+from .odds import PIECE, TINY, odds_against
 from .rows import LONG, fill, gradient_entry, largest_entry, per_class
 from .special import fast_two_sum, fma, inline, mass_times, reciprocal_parts, times, two_sum
-from .vectors import for_each, lane_sums, scale_rows, subtract_rows
+from .vectors import for_each, lane_sums, scale_rows
 
 FEW = 32  # rows of up to this many classes are transposed, see columns.py
 TILE = 1024  # logits that a block of transposed rows holds
-TINY = 2.0**-960  # far enough above the numbers that have lost digits
 
 
 @inline
@@ -163,11 +162,17 @@ def build(stamp):
                     g[r, y[r]] = of_label[r]
         return strange
 
+    def mass_pairs(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
+        """Value and gradient of rows of two logits, for losses as in ``mass_rows``."""
+        own, other = shared_masses(loss, labels)
+        arguments = (loss, class_weight, factor, flat(logits), labels, own, other, weights, upstream, values)
+        for_each(logits.shape[0], pair_of_masses, (*arguments, flat(gradient)), 8)
+
     def mass_rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient):
         """Value and gradient of rows in which every class pays its label mass times -log p."""
         n = logits.shape[1]
         block = PIECE // n if n < LONG else 1
-        e, t, paid = np.empty((block, n)), np.empty((block, n)), np.empty((block, n))
+        e, t, paid = np.empty((block, n)), room_for_masses(loss, class_weight, labels, block, n), np.empty((block, n))
         largest, largest_class = np.empty(block), np.empty(block, np.int64)
         unit, odds, odds_low, log_p = np.empty(block), np.empty(block), np.empty(block), np.empty(block)
         of_largest, others, lost, mass = np.empty(block), np.empty(block), np.empty(block), np.empty(block)
@@ -178,7 +183,7 @@ def build(stamp):
             m = largest_class[:rows]
             largest_classes(z, m, largest)
             odds_against(loss, z, m, e[:rows], unit, odds, odds_low)
-            masses(loss, class_weight, y, t[:rows], m, of_largest, others, lost)
+            masses(loss, class_weight, y, t[:rows], m, n, of_largest, others, lost)
             for r in range(rows):
                 finite = largest[r] > -math.inf and odds[r] < math.inf
                 log_p[r], low, p_m, rest = largest_entry(loss, odds[r], odds_low[r])
@@ -188,20 +193,16 @@ def build(stamp):
                 of_largest[r] = p_m * others[r] - of_largest[r] * rest
             for r in range(rows):
                 scale[r] = row_scale(factor, weights, upstream, first + r)
-                pull[r] = mass[r] * unit[r]
                 of_largest[r] = mass_times(scale[r], of_largest[r])
             if values is not None:
-                pay(loss, z, t[:rows], paid[:rows], largest, odds_low, lost)
+                pay(loss, class_weight, y, z, t[:rows], paid[:rows], m, largest, odds_low, lost)
                 for r in range(rows):
                     value = odds_low[r] + lost[r] - mass_times(mass[r], log_p[r])
                     values[first + r] = weighted(weights, first + r, value)
             if gradient is not None:
                 g = gradient[first:last]
-                subtract_rows(e[:rows], pull, t[:rows], scale, g)
+                take_masses(loss, class_weight, y, e[:rows], t[:rows], mass, unit, pull, scale, g)
                 for r in range(rows):
-                    if abs(pull[r]) < TINY and scale[r] != 0.0:  # large exponentials would show the digits it lost
-                        for k in range(n):
-                            g[r, k] = scale[r] * (mass[r] * (unit[r] * e[r, k]) - t[r, k])
                     g[r, m[r]] = of_largest[r]
                     if mass[r] != mass[r]:
                         fill(g[r], mass_times(scale[r], math.nan))

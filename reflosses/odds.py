@@ -22,6 +22,7 @@ from .vectors import for_each, row_sums
 spliced = njit(error_model="numpy", fastmath=False, inline="always")  # a third quicker to compile than a call
 UNSHIFTED = 300.0  # up to here exponentials, their sums and their ratios neither overflow nor underflow
 TRANSPOSED = 64  # rows of fewer classes are summed eight at a time
+TINY = 2.0**-960  # far enough above the numbers that have lost digits
 PIECE = 2048  # entries of a block, or of a part of a long row: while they are summed they stay in the L1 cache
 
 

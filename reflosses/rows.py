@@ -156,10 +156,10 @@ def argmax(z):
     for k in range(n):
         here = _order(z[k])
         best = here if here > best else best
-    for k in range(n):
-        if _order(z[k]) == best:
-            return k
-    return n
+    first = n
+    for k in range(n):  # to the end: a loop that may leave earlier is not vectorised
+        first = min(first, k if _order(z[k]) == best else n)
+    return first
 
 
 @inline

@@ -296,14 +296,14 @@ def scale_rows(typing_context, x, factors, z):
 
 @intrinsic
 def subtract_rows(typing_context, x, factors, y, scales, z):
-    """Set z[r, k] to (x[r, k] · factors[r] - y[r, k]) · scales[r], in the type of z."""
+    """Set z[r, k] to (x[r, k] · factors[r] - y[r, k]) · scales[r], in the type of z; y may be one number a row."""
     formula = _by_rows(lambda builder, x, a, y, b: builder.fmul(builder.fsub(builder.fmul(x, a), y), b))
     return types.void(x, factors, y, scales, z), formula
 
 
 @intrinsic
 def distance_rows(typing_context, t, largest, z, paid):
-    """Set paid[r, k] to t[r, k] · (largest[r] - z[r, k]), 0 where t is 0."""
+    """Set paid[r, k] to t[r, k] · (largest[r] - z[r, k]), 0 where t is 0; t may be one number a row."""
     return types.void(t, largest, z, paid), _by_rows(_distances)
 
 

@@ -203,13 +203,13 @@ def test_loops_are_packed_arithmetic(loss, dtype):
     if loss.targets.rows:
         names = ["rows", *(["hard_pairs", "hard_rows"] if getattr(loss, "sparse", False) else [])]
         names += ["short_rows"] if contract(loss) == "classwise" else []
-        names += ["mass_rows"] if getattr(core(loss), "log_likelihood", False) else []
+        names += ["mass_pairs", "mass_rows"] if getattr(core(loss), "log_likelihood", False) else []
         names = ["hard_tempered_rows"] if contract(loss) == "tempered" else names
         shared = (kernel, None, 1.0)
     else:
         names, shared, labels = ["pointwise"], (kernel, 1.0), labels.astype(dtype)
     for name in names:
-        z, y = (logits[:, :2].copy(), labels % 2) if name == "hard_pairs" else (logits, labels)
+        z, y = (logits[:, :2].copy(), labels % 2) if name.endswith("pairs") else (logits, labels)
         hessian = () if name.startswith(("hard", "mass")) else (None,)
         values, gradient = np.empty(len(z), dtype), np.empty_like(z)
         getattr(drivers, name)(*shared, z, y, None, None, values, gradient, *hessian)

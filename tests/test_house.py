@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "columns": {"special", "rows", "geometry"},
     "rough": {"special"},
     "lanes": {"special", "rough", "dispatch", "rows", "tempered"},
-    "masses": {"special", "dispatch", "rows", "geometry", "odds", "vectors"},
+    "masses": {"special", "dispatch", "rows", "geometry", "odds", "vectors", "entries"},
     "entries": {"special", "dispatch", "rows", "geometry", "tempered"},
     "cpu": {
         *("special", "dispatch", "rows", "columns", "odds", "masses", "vectors"),
