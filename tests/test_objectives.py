@@ -547,6 +547,29 @@ def test_metrics_take_the_soft_labels_of_xgboost():
     assert Objective(CrossEntropy()).metric("xgboost")(z, data) == ("cross_entropy", pytest.approx(mean, rel=1e-6))
 
 
+def test_lightgbm_stops_early_by_soft_labels_that_the_metric_holds():
+    x, y, _ = table(3)
+    soft = 0.7 * np.eye(3)[y] + 0.1
+    train, valid = lightgbm.Dataset(x[::2], y[::2]), lightgbm.Dataset(x[1::2], y[1::2])
+    objective = Objective(CrossEntropy())
+    params = QUIET | {"num_class": 3, "objective": objective.lightgbm(targets=soft[::2]), "learning_rate": 0.5}
+    seen = {}
+    booster = lightgbm.train(
+        params,
+        train,
+        300,
+        valid_sets=[valid],
+        feval=objective.metric("lightgbm", targets=[(valid, soft[1::2])]),
+        callbacks=[lightgbm.early_stopping(5, verbose=False), lightgbm.record_evaluation(seen)],
+    )
+    found = seen["valid_0"]["cross_entropy"]
+    assert booster.best_iteration == 1 + int(np.argmin(found)) < 290
+    raw = booster.predict(x[1::2], raw_score=True, num_iteration=booster.best_iteration)
+    mean = value(CrossEntropy(), raw, soft[1::2], reduction="mean", normalized=False)
+    assert min(found) == pytest.approx(mean, rel=1e-6)
+    assert mean != pytest.approx(value(CrossEntropy(), raw, y[1::2], reduction="mean"), rel=1e-2)
+
+
 def test_small_losses_reach_xgboost_with_their_digits():
     x, y, _ = table(2)
     data, loss = xgboost.DMatrix(x, y), SigmoidFocal(8.0)

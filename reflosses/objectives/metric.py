@@ -31,6 +31,8 @@ class Metric:
         False in a tuple) or of ``XGBClassifier`` and scikit-learn (a number).
     classes : int, optional
         How many there are, which decides the power of 10; left out, margins tell, or it is 2.
+    targets : sequence of (lightgbm.Dataset, array_like), optional
+        Rows of probabilities in the place of the labels of these very objects, which are one number a row.
 
     Examples
     --------
@@ -44,6 +46,7 @@ class Metric:
     loss: Any
     library: str | None = None
     classes: int | None = None
+    targets: tuple = ()
 
     def __post_init__(self):
         if self.library is not None and self.library not in LIBRARIES:
@@ -58,7 +61,8 @@ class Metric:
         """Return the metric of labels and margins, or, as the libraries have it, of margins and data."""
         if hasattr(y_pred, "get_label"):
             margins, data = y_true, y_pred
-            value = self.mean(data.get_label(), margins, data.get_weight())
+            labels = next((y for held, y in self.targets if held is data), None)
+            value = self.mean(data.get_label() if labels is None else labels, margins, data.get_weight())
             exponent = self._exponent(self.classes or (np.shape(margins)[1] if np.ndim(margins) == 2 else 2))
             named = self._name(exponent), value * 10.0**exponent
             return (*named, False) if type(data).__module__.startswith("lightgbm") else named

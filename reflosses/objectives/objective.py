@@ -170,11 +170,11 @@ class Objective:
         """
         return CatBoostObjective(self)
 
-    def metric(self, library=None, *, classes=None):
+    def metric(self, library=None, *, classes=None, targets=()):
         """Return the loss as a metric to be watched, of "lightgbm", "xgboost" or "catboost"; see ``Metric``."""
         if library == "catboost":
             return CatBoostMetric(Metric(self.loss, None, classes))
-        return Metric(self.loss, library, classes)
+        return Metric(self.loss, library, classes, tuple(targets))
 
     def _with_factor_of(self, library):
         return self if self.factor is not None else replace(self, factor=library)
