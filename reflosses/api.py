@@ -60,7 +60,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from . import cpu, threads
+from . import threads
 from .arrays import NARROW, WIDE, as_logits, as_real, finish, place, rounded, scalar, where
 from .dispatch import LINEAR, Single, changes_labels, contract, core
 from .domain import REAL, Interval, Targets, is_loss, parameters, predictions
@@ -145,6 +145,8 @@ def _shorten(loss):
 
 
 def _prepare(loss):
+    from . import cpu  # a fifth of the time of an import, which only who computes has to wait for
+
     if not is_loss(loss):
         raise TypeError(f"loss must be a NamedTuple with a kernel, such as CrossEntropy(), got {loss!r}")
     if not isinstance(getattr(loss, "targets", None), Targets):
@@ -346,7 +348,7 @@ class _Call:
 
     def rows_driver(self):
         """Return the driver of any rows."""
-        short = self.classes <= cpu.FEW and self.prepared.contract == "classwise"
+        short = self.classes <= self.drivers.few and self.prepared.contract == "classwise"
         return self.drivers.short_rows if short else self.drivers.rows
 
     def quick(self):

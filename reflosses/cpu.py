@@ -423,4 +423,4 @@ def build(stamp):
         return total + low if low == low else total  # an infinite sum has no error term
 
     functions = {name: f for name, f in locals().items() if name != "stamp"}
-    return SimpleNamespace(**{name: driver(f, stamp) for name, f in functions.items()})
+    return SimpleNamespace(few=FEW, **{name: driver(f, stamp) for name, f in functions.items()})

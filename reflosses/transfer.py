@@ -15,7 +15,7 @@ import math
 from functools import cache
 from typing import NamedTuple
 
-from . import cpu, threads
+from . import threads
 from .arrays import WIDE, as_logits, as_real, finish, place, scalar, where
 from .dispatch import Single
 from .divergence import expm1_over, integral_of_moment
@@ -65,6 +65,8 @@ class _Call:
 
     def build(self):
         """Return the drivers."""
+        from . import cpu  # which takes long to import
+
         return cpu.build(stamp())
 
     def wide_logits(self):
