@@ -14,7 +14,7 @@ logits : array_like
     Shape (..., C) for losses of rows, any shape for losses of single logits.  A loss that takes
     probabilities instead is given these, and derived in them.  float16, bfloat16
     (``ml_dtypes``), float32 and float64 keep their dtype; integers and lists become float64.
-    Everything is computed in float64 and rounded once; one logit of -inf is a masked class, one of
+    Everything is computed in float64 and rounded at the end; one logit of -inf is a masked class, one of
     inf the limit, and two that differ by more than the largest float64 count as infinitely far apart.
 labels : array_like
     For losses of rows, integer classes of shape (...) or probabilities of shape (..., C).  For

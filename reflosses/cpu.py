@@ -90,7 +90,7 @@ def driver(function, stamp):
     function.__qualname__ = f"{function.__name__}-{stamp}"  # names the cache file
     if config.DISABLE_JIT:
         return np.errstate(all="ignore")(function)  # machine code does not warn either
-    compiled = njit(error_model="numpy", fastmath=False, nogil=True)(function)
+    compiled = njit(error_model="numpy", fastmath=False, nogil=True, no_cfunc_wrapper=True)(function)
     with suppress(RuntimeError):  # no writable cache folder: compile in every process
         compiled.enable_caching()
     return compiled

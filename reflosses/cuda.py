@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 from llvmlite import ir
 from numba import config, cuda, types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
 from . import tempered
 from .dispatch import bare, core
@@ -36,7 +36,7 @@ from .entries import (
 from .geometry import changed_label, hard_terms, pair_terms, positive_labels, terms
 from .one_against_rest import exp_parts, log_parts
 from .rows import add, exp_difference, gradient_entry, hessian_entry, largest_entry, margin, per_class, softmax_entry
-from .special import float_to_bits, inline, mass_times, product, two_sum
+from .special import float_to_bits, inline, mass_times, overload, product, two_sum
 
 THREADS = 4 if config.ENABLE_CUDASIM else 128  # of a block; a power of 2, which sums rely on
 BLOCKS = 2 if config.ENABLE_CUDASIM else 4096  # of a grid at the most: more than any GPU has at work at once
@@ -54,7 +54,7 @@ def number(x):
     return x[0] if hasattr(x, "shape") else x
 
 
-@overload(number, jit_options={"forceinline": True})
+@overload(number)
 def _(x):
     return (lambda x: x[0]) if hasattr(x, "dtype") else (lambda x: x)
 
@@ -128,7 +128,7 @@ def narrow(x):
     return bits_to_float32(np.uint32(x) << np.uint32(16)) if isinstance(x, np.uint16) else np.float32(x)
 
 
-@overload(narrow, jit_options={"forceinline": True})
+@overload(narrow)
 def _(x):
     if x == types.uint16:
         return lambda x: bits_to_float32(types.uint32(x) << types.uint32(16))
@@ -140,7 +140,7 @@ def wide(x):
     return np.float64(narrow(x) if isinstance(x, np.uint16) else x)
 
 
-@overload(wide, jit_options={"forceinline": True})
+@overload(wide)
 def _(x):
     return (lambda x: np.float64(narrow(x))) if x == types.uint16 else (lambda x: np.float64(x))
 
@@ -160,7 +160,7 @@ def fitting(x, entry):
     return bfloat16_bits_of_single(entry) if isinstance(entry, np.float32) else bfloat16_bits(entry)
 
 
-@overload(fitting, jit_options={"forceinline": True})
+@overload(fitting)
 def _(x, entry):
     if x.dtype != types.uint16:
         return lambda x, entry: entry
@@ -258,7 +258,7 @@ def cast(kind, x):
     return narrow(x) if isinstance(kind, np.float32) else wide(x)
 
 
-@overload(cast, jit_options={"forceinline": True})
+@overload(cast)
 def _(kind, x):
     return (lambda kind, x: narrow(x)) if kind == types.float32 else (lambda kind, x: wide(x))
 
@@ -268,7 +268,7 @@ def exp_native(x):
     return np.exp(x)
 
 
-@overload(exp_native, jit_options={"forceinline": True})
+@overload(exp_native)
 def _(x):
     return lambda x: math.exp(x)
 
@@ -278,7 +278,7 @@ def share_of_largest(loss, x, largest):
     return _share_in_float32(loss, x, largest) if isinstance(x, np.float32) else exp_difference(loss, x, largest)
 
 
-@overload(share_of_largest, jit_options={"error_model": "numpy", "forceinline": True})
+@overload(share_of_largest)
 def _(loss, x, largest):
     if x == types.float32:
         return _share_in_float32

@@ -14,10 +14,9 @@ from inspect import signature
 from types import FunctionType
 from typing import NamedTuple
 
-from numba.extending import overload
-
 from . import single as short
 from . import special
+from .special import overload
 
 # special's function -> its namesake in single, wherever the two differ
 SHORT = {
@@ -59,7 +58,7 @@ def by_precision(short_function):
     """Give a function of a loss and numbers a second body, for the loss that is a ``Single``."""
 
     def decorate(function):
-        @overload(function, jit_options={"error_model": "numpy", "forceinline": True}, strict=False)
+        @overload(function)
         def _(loss, *arguments):
             return short_function if loss.instance_class is Single else function
 
@@ -126,7 +125,7 @@ def chosen_by(question, bodies):
         def chosen(loss, *arguments):
             return bodies.get(question(loss), function)(loss, *arguments)
 
-        @overload(chosen, jit_options={"error_model": "numpy", "forceinline": True}, strict=False)
+        @overload(chosen)
         def _(loss, *arguments):
             return bodies.get(question(loss), function)
 
@@ -150,7 +149,7 @@ def bare(loss):
     return loss.loss if _is_single(loss) else loss
 
 
-@overload(bare, jit_options={"forceinline": True})
+@overload(bare)
 def _(loss):
     return (lambda loss: loss.loss) if _is_single(loss) else (lambda loss: loss)
 
@@ -240,7 +239,7 @@ SIGNATURES = {  # Numba takes the names from the signature
 
 
 def _open(door, method):
-    @overload(door, jit_options={"error_model": "numpy", "forceinline": True}, strict=False)
+    @overload(door)
     def _(self, *arguments):
         function = getattr(_class_of(self), method)
         kernel = special.inline(_with_short_functions(function) if _is_single(self) else function)
@@ -282,7 +281,7 @@ def within(loss):
     return bare(loss)[0]
 
 
-@overload(within, jit_options={"forceinline": True})
+@overload(within)
 def _(loss):
     return within
 
@@ -300,7 +299,7 @@ def relabelled(loss, y, low, n, positive):
     return relabelled(within(loss), *relabel(loss, y, low, n, positive[0]), n, positive[1:])
 
 
-@overload(relabelled, jit_options={"forceinline": True})
+@overload(relabelled)
 def _(loss, y, low, n, positive):
     return relabelled if len(positive) else lambda loss, y, low, n, positive: (y, low)
 

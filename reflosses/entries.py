@@ -9,7 +9,6 @@ be ``None``.
 import math
 
 import numpy as np
-from numba.extending import overload
 
 from . import tempered
 from .dispatch import core, pointwise_parameters, slope_in_label
@@ -36,7 +35,7 @@ from .geometry import (
 )
 from .rows import centered_row, fill, label, margin, per_class, softmax_row, total
 from .rows import gradient_row as softmax_gradient_row
-from .special import inline, mass_times, two_sum
+from .special import inline, mass_times, overload, two_sum
 
 
 @inline
@@ -84,7 +83,7 @@ def add_slopes(sums, lost, first, mass, slopes):
         lost[first + j] += error
 
 
-@overload(add_slopes, jit_options={"forceinline": True})
+@overload(add_slopes)
 def _(sums, lost, first, mass, slopes):
     return add_slopes if len(slopes) else lambda sums, lost, first, mass, slopes: None  # () has no entry to type
 

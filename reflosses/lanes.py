@@ -20,13 +20,12 @@ edge of a support (t < 1), where there is no such series, δ is small enough for
 import math
 
 import numpy as np
-from numba.extending import overload
 
 from . import rough, special
 from .dispatch import core
 from .dispatch import tempered as tempered_kernel
 from .rows import fill
-from .special import fast_two_sum, fma, inline, two_sum
+from .special import fast_two_sum, fma, inline, overload, two_sum
 from .tempered import GOOD, SWEEPS, newton_step, rough_share
 
 WIDTH = 64  # lanes of a block

@@ -18,14 +18,13 @@ Rows of two classes need no sums: with x = z_0 - z_1 and p = σ(x),
 
 import numpy as np
 from numba import types
-from numba.extending import overload
 
 from .dispatch import relabelled
 from .entries import row_scale, weighted
 from .geometry import changed_label, positive_labels
 from .odds import TINY, add_sums
 from .rows import argmax, margin, per_class
-from .special import exp_parts, inline, log1p_unit_parts, mass_times
+from .special import exp_parts, inline, log1p_unit_parts, mass_times, overload
 from .vectors import distance_rows, subtract_rows
 
 FEW = 16  # classes that are compared one after the other as quick as in vectors
@@ -51,7 +50,7 @@ def _by_evenness(even):
     """Give a function of (loss, class_weight, labels, …) a body for labels that are classes without weights."""
 
     def decorate(function):
-        @overload(function, jit_options={"forceinline": True}, strict=False)
+        @overload(function)
         def _(loss, class_weight, labels, *arguments):
             return even if labels.ndim == 1 and class_weight in (None, types.none) else function
 
@@ -111,7 +110,7 @@ def _fill_masses_of_classes(loss, class_weight, labels, t):
         t[r, labels[r]] = mass_times(class_weight[labels[r]], own)
 
 
-@overload(fill_masses, jit_options={"forceinline": True})
+@overload(fill_masses)
 def _(loss, class_weight, labels, t):
     return fill_masses if labels.ndim == 2 else _fill_masses_of_classes
 
@@ -187,7 +186,7 @@ def shared_masses(loss, labels):
     return 0.0, 0.0
 
 
-@overload(shared_masses, jit_options={"forceinline": True})
+@overload(shared_masses)
 def _(loss, labels):
     return shared_masses if labels.ndim == 2 else lambda loss, labels: masses_of_classes(loss, labels, 2)
 
@@ -202,7 +201,7 @@ def _masses_of_labelled_pair(loss, labels, i, own, other):
     return (own, other) if labels[i] == 0 else (other, own)
 
 
-@overload(masses_of_pair, jit_options={"forceinline": True})
+@overload(masses_of_pair)
 def _(loss, labels, i, own, other):
     return masses_of_pair if labels.ndim == 2 else _masses_of_labelled_pair
 

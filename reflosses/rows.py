@@ -17,11 +17,10 @@ import math
 
 import numpy as np
 from numba import njit
-from numba.extending import overload
 
 from . import single, special
 from .dispatch import by_contract, by_precision
-from .special import fma, inline, mass_times, two_sum
+from .special import INLINED, fma, inline, mass_times, overload, two_sum
 from .vectors import by_layout, sum_parts
 
 SHORT = 32  # sums of fewer terms are quicker in order than in vectors
@@ -65,7 +64,7 @@ def label(labels, row, k):
     return np.float64(labels[row, k] if labels.ndim == 2 else labels[row] == k)
 
 
-@overload(label, jit_options={"forceinline": True})
+@overload(label)
 def _(labels, row, k):
     if labels.ndim == 2:
         return lambda labels, row, k: np.float64(labels[row, k])
@@ -94,7 +93,7 @@ def _sum_in_order(x):
     return total
 
 
-sum_in_any_order = njit(error_model="numpy", fastmath={"reassoc", "nsz"}, forceinline=True)(_sum_in_order)
+sum_in_any_order = njit(fastmath={"reassoc", "nsz"}, **INLINED)(_sum_in_order)
 sum_in_best_order = by_layout(_sum_in_order)(sum_in_any_order)
 
 

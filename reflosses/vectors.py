@@ -13,9 +13,9 @@ import numpy as np
 from llvmlite import ir
 from numba import config, types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
-from .special import two_sum
+from .special import overload, two_sum
 
 LANES = 8  # doubles in a vector; LLVM splits it where registers are shorter
 
@@ -314,7 +314,7 @@ def by_layout(strided):
         def chosen(x):
             return function(x)
 
-        @overload(chosen, jit_options={"error_model": "numpy", "forceinline": True})
+        @overload(chosen)
         def _(x):
             return (lambda x: function(x)) if x.layout == "C" else strided
 

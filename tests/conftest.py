@@ -1,5 +1,6 @@
 """Settings of the whole suite."""
 
+import gc
 import os
 import re
 from functools import partial
@@ -49,6 +50,13 @@ def pytest_configure(config):
         import simulator
 
         simulator.take_turns()
+
+
+def pytest_collection_finish():
+    """Search for garbage seldom: compilers make many objects, few of them in circles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 def pytest_xdist_make_scheduler(config, log):
