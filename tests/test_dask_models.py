@@ -1,5 +1,8 @@
-# ruff: noqa: N806 - X is scikit-learn's name for it
+# ruff: noqa: N803, N806 - X is scikit-learn's name for it
 """Models fitted to dask arrays on two processes are those of one process."""
+
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -33,12 +36,12 @@ def cut(x, rows):
     return da.from_array(x, chunks=(rows, *[-1] * (np.ndim(x) - 1)))
 
 
-def placed(client, *arrays):
+def placed(client, *arrays, first=FAR_APART[0]):
     """Return dask arrays in two blocks of very different lengths, one on each worker."""
     workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
     found = []
     for x in arrays:
-        halves = np.split(x, [FAR_APART[0]])
+        halves = np.split(x, [first])
         parts = [client.persist(cut(half, len(half)), workers=[at]) for half, at in zip(halves, workers, strict=True)]
         distributed.wait(parts)
         found.append(da.concatenate(parts))
@@ -68,6 +71,31 @@ def test_a_linear_classifier_is_that_of_one_process(client, loss, options):
     np.testing.assert_allclose(there.intercept_, alone.intercept_, rtol=1e-5, atol=1e-6)
     assert list(there.classes_) == list(alone.classes_) and there.n_features_in_ == 6
     assert (there.predict(X) == alone.predict(X)).all()
+
+
+def test_a_worker_killed_in_mid_fit_changes_nothing(client, tmp_path):
+    X, y, weight = table()
+
+    def fitted(X):
+        model = LossLinearClassifier(BiTempered(0.8, 1.2), alpha=0.1)
+        return reflosses.dask.fit(model, X, cut(y, UNEVEN), cut(weight, UNEVEN))
+
+    def deadly(x, block_info=None):
+        """Kill this process when it comes to the last block for the sixth time."""
+        if block_info and block_info[0]["chunk-location"][0] == len(UNEVEN) - 1 and not (tmp_path / "5").exists():
+            marker = tmp_path / str(len(os.listdir(tmp_path)))
+            marker.write_text(str(os.getpid()))
+            if marker.name == "5":
+                os.kill(os.getpid(), signal.SIGKILL)
+        return x
+
+    undisturbed = fitted(cut(X, UNEVEN))
+    pids = set(client.run(os.getpid).values())
+    there = fitted(cut(X, UNEVEN).map_blocks(deadly, meta=X[:0]))
+    client.wait_for_workers(2)
+    assert int((tmp_path / "5").read_text()) in pids - set(client.run(os.getpid).values())
+    assert there.n_iter_ == undisturbed.n_iter_
+    assert there.coef_.tobytes() == undisturbed.coef_.tobytes()
 
 
 def test_derivatives_are_those_of_one_process():
@@ -153,6 +181,34 @@ def test_xgboost_on_two_workers_is_that_of_one_process(client, loss):
     np.testing.assert_allclose(watched, history, rtol=1e-5)
     _, unweighted = boosted(client, loss, data, Metric(loss, "xgboost", classes))
     assert np.abs(np.array(unweighted) / history - 1).max() > 1e-3, "the trap: workers count alike"
+
+
+def stopped(client, data, metric):
+    """Return after how many rounds rows that both workers have, but unevenly, end the boosting."""
+    xgboost = pytest.importorskip("xgboost")
+    pytest.importorskip("pyarrow", reason="xgboost.dask imports dask.dataframe")
+    from xgboost import dask as spread
+
+    X, y, weight = data
+    params = {"tree_method": "hist", "max_depth": 6, "eta": 0.5, "nthread": 1, "disable_default_eval_metric": 1}
+    params |= {"num_class": 3, "base_score": 0.0}
+    options = {"num_boost_round": 60, "obj": Objective(CrossEntropy()).xgboost(), "custom_metric": metric}
+    options |= {"early_stopping_rounds": 4, "verbose_eval": False}
+    train, held = slice(0, None, 2), slice(1, None, 2)
+    if client is None:
+        matrices = [xgboost.DMatrix(X[half], y[half], weight=weight[half]) for half in (train, held)]
+        booster = xgboost.train(params, matrices[0], evals=[(matrices[1], "held")], **options)
+        return booster.best_iteration, booster.best_score
+    halves = [placed(client, X[half], y[half], weight[half], first=380) for half in (train, held)]
+    matrices = [spread.DaskDMatrix(client, X_, y_, weight=weight_) for X_, y_, weight_ in halves]
+    booster = spread.train(client, params, matrices[0], evals=[(matrices[1], "held")], **options)["booster"]
+    return booster.best_iteration, booster.best_score
+
+
+def test_two_workers_stop_early_where_one_process_does(client):
+    rounds, score = stopped(None, table(), Metric(CrossEntropy(), "xgboost", 3))
+    there, its = stopped(client, table(), reflosses.dask.Metric(CrossEntropy(), "xgboost", 3))
+    assert there == rounds < 55 and its == pytest.approx(score, rel=1e-5)
 
 
 # LightGBM --------------------------------------------------------------------------------------------

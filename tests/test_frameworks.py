@@ -52,6 +52,10 @@ def of_keras(y_true, y_pred):
     return y_true * softplus(-y_pred) + (1 - y_true) * softplus(y_pred)
 
 
+def of_tensorflow(labels, logits):
+    return __import__("tensorflow").nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+
+
 def of_xgboost(predt, dtrain):
     return slopes(predt, dtrain.get_label())
 
@@ -83,6 +87,10 @@ def with_epsilon(logits, labels):
     jax = __import__("jax")
     p = jax.nn.sigmoid(logits)
     return -(labels * jax.numpy.log(p + 1e-4) + (1 - labels) * jax.numpy.log(1 - p + 1e-4))
+
+
+def pushed_down(labels, logits):
+    return -of_tensorflow(labels, logits)
 
 
 def same_alpha(y_true, y_pred):
@@ -117,6 +125,7 @@ RIGHT = [
     (of_torch, "torch"),
     (of_jax, "jax"),
     (of_keras, "keras"),
+    (of_tensorflow, "tensorflow"),
     (of_xgboost, "xgboost"),
     (of_lightgbm, "lightgbm"),
     (of_scikit_learn, "lightgbm"),
@@ -143,6 +152,7 @@ def test_a_right_loss_is_not_accused(function, framework):
         (twice, ENTROPY, "torch", "doubled"),
         (with_epsilon, ENTROPY, "jax", "epsilon-added"),
         (same_alpha, FOCAL, "keras", "alpha-on-both"),
+        (pushed_down, ENTROPY, "tensorflow", "negated"),
         (p_for_a_hessian, ENTROPY, "xgboost", "hessian-of-p"),
         (twice_the_hessian, ENTROPY, "lightgbm", "hessian-doubled"),
         (uphill, ENTROPY, "lightgbm", "gradient-negated"),
@@ -239,8 +249,8 @@ def test_a_framework_that_is_missing_is_named(folder):
 def test_keras_without_a_backend_of_ours_is_a_sentence(monkeypatch):
     if find_spec("keras") is None:
         pytest.skip("keras is not installed")
-    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
-    assert missing("keras") == "Keras needs a backend, one of jax, torch: KERAS_BACKEND names it"
+    monkeypatch.setenv("KERAS_BACKEND", "openvino")
+    assert missing("keras") == "Keras needs a backend, one of jax, torch, tensorflow: KERAS_BACKEND names it"
 
 
 def test_a_noisy_class_of_keras_is_audited_and_heard_only_once(folder):

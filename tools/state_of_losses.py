@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 
 from reflosses.audit.examples import Worst
-from reflosses.audit.frameworks import KERAS_BACKENDS
 from reflosses.audit.rivals import IMPLEMENTATIONS
 from reflosses.audit.sentences import ulps, where
 from reflosses.spelling import parse, snake
@@ -26,6 +25,7 @@ from reflosses.spelling import parse, snake
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "state_of_losses.md"
 BEGIN, END = "<!-- written by tools/state_of_losses.py -->", "<!-- to here -->"
 OURS = "reflosses", "numpy", "scipy"  # the library, and formulas that nobody publishes
+BACKENDS = "jax", "torch"  # of Keras
 RIVALS = [x for x in IMPLEMENTATIONS if x.system not in OURS]
 LOSSES = list(dict.fromkeys(snake(x.loss) for x in RIVALS))
 HEAD = "| implementation | float32 | float64 | worst error, ulp | at | what is wrong | thread |\n" + "|---" * 7 + "|"
@@ -59,7 +59,7 @@ def named(x, backend=None):
 def expected(loss):
     """Return the rows that the table of a loss has, in order, if everything is installed."""
     mine = [x for x in RIVALS if snake(x.loss) == loss]
-    return [named(x, b) for b in KERAS_BACKENDS for x in mine if x.system == "keras" or b == KERAS_BACKENDS[0]]
+    return [named(x, b) for b in BACKENDS for x in mine if x.system == "keras" or b == BACKENDS[0]]
 
 
 def audited(loss, backend, systems):
@@ -75,7 +75,7 @@ def audited(loss, backend, systems):
 def table(loss, systems=None):
     """Return the section of a loss: which versions, when, the command, and a row for every implementation."""
     mine = dict.fromkeys(x.system for x in RIVALS if snake(x.loss) == loss and systems in (None, (x.system,)))
-    first, second = KERAS_BACKENDS
+    first, second = BACKENDS
     runs = [(first, list(mine)), *[(second, ["keras"])] * ("keras" in mine)]
     rows, versions = [], {}
     for backend, names in runs:

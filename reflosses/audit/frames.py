@@ -118,18 +118,23 @@ def by_jax(function, call, named):
 def by_keras(function, call, named):
     """Keras, differentiated by its backend."""
     backend = keras_module().backend.backend()
-    return {"torch": by_torch, "jax": by_jax}[backend](function, call, named)
+    return {"torch": by_torch, "jax": by_jax, "tensorflow": by_tensorflow}[backend](function, call, named)
 
 
 def by_tensorflow(function, call, named):
     """TensorFlow, differentiated by a tape."""
     import tensorflow
 
+    named = {k: np.asarray(v, call.logits.dtype) if _many(v) else v for k, v in named.items()}
     logits = tensorflow.Variable(call.logits)
     with tensorflow.GradientTape() as tape:
         value = function(logits, tensorflow.constant(call.labels), **named)
-    up = None if call.upstream is None else tensorflow.constant(call.upstream, value.dtype)
-    return Answer(numbers(value), numbers(tape.gradient(value, logits, up)))
+    if not tensorflow.is_tensor(value):
+        raise AnswerError(f"the target returns {type(value).__name__}, not a tensor")
+    up = tensorflow.ones_like(value)
+    up = up if call.upstream is None else tensorflow.reshape(tensorflow.constant(call.upstream, value.dtype), up.shape)
+    gradient = tape.gradient(value, logits, up)
+    return Answer(numbers(value), None if gradient is None else numbers(tensorflow.convert_to_tensor(gradient)))
 
 
 PACKAGES = "torch", "jax", "keras", "tensorflow"  # without which nothing of theirs runs

@@ -16,7 +16,7 @@ from ..losses import LabelSmoothing
 from .formulas import as_rows, class_weight
 
 ROWS = 512  # jax gets batches filled up to a multiple of this: compiling for a new shape takes 0.2 s
-KERAS_BACKENDS = "jax", "torch"  # those whose gradients are taken here
+KERAS_BACKENDS = "jax", "torch", "tensorflow"  # the first one installed is that of a Keras that nobody told
 
 
 def by_autograd(function, z, y):
@@ -37,6 +37,16 @@ def by_jax(function, z, y):
     with jax.enable_x64(z.dtype == np.float64):
         value, pullback = jax.vjp(lambda z: function(z, jax.numpy.asarray(y)), jax.numpy.asarray(z))
         return np.asarray(value), np.asarray(pullback(jax.numpy.ones_like(value))[0])
+
+
+def by_tape(function, z, y):
+    """Return the values of a TensorFlow function and the gradient of their sum, as NumPy arrays."""
+    import tensorflow
+
+    logits = tensorflow.Variable(z)
+    with tensorflow.GradientTape() as tape:
+        value = function(logits, tensorflow.constant(y))
+    return value.numpy(), tape.gradient(value, logits).numpy()
 
 
 _compiled: dict = {}
@@ -61,6 +71,11 @@ def torch(make, one_hot=False):
     return lambda loss, z, y: by_autograd(make(loss), z, as_rows(z, y) if one_hot else y)
 
 
+def tensorflow(make, one_hot=False):
+    """Return an implementation from a TensorFlow one."""
+    return lambda loss, z, y: by_tape(make(loss), z, as_rows(z, y) if one_hot else y)
+
+
 def jax(make, one_hot=False):
     """Return an implementation from a jax one, compiled as users compile it."""
 
@@ -79,10 +94,8 @@ def keras(make, one_hot=False):
     """Return an implementation from a Keras one, differentiated by Keras's backend."""
 
     def function(loss, z, y):
-        keras = keras_module()
-        if keras.backend.backend() == "jax":
-            return jax(make, one_hot)(loss, z, y)
-        return torch(make, one_hot)(loss, z, y)
+        backend = keras_module().backend.backend()
+        return {"jax": jax, "torch": torch, "tensorflow": tensorflow}[backend](make, one_hot)(loss, z, y)
 
     return function
 
