@@ -11,6 +11,7 @@ import warnings
 from itertools import combinations
 from typing import NamedTuple
 
+import ml_dtypes
 import numpy as np
 from scipy import optimize
 
@@ -26,6 +27,7 @@ VERBS = "value", "gradient", "hessian"
 EXACT = 64.0  # ulps of the terms: what sums in another order, and a logit's rounding, may differ by
 ENOUGH = 0.95  # of the results: an explanation of fewer leaves too much unexplained
 LOST = 1024.0  # ulps of the terms: an implementation that is no farther off has lost digits, and is the loss
+FEW_DIGITS = 2.0**-6, 2.0**-3  # of the terms: these two are no more than that, however few digits a dtype has
 LARGE = 32.0  # times the results: no more are the terms that they are sums of
 ROWS = 24
 TRIAL = 12  # evaluations by which a fit that leads somewhere has come near
@@ -108,6 +110,7 @@ class Bench:
 
     def __init__(self, observed, unit):
         self.observed, self.unit = observed, unit
+        self.exact, self.lost = (min(x, most / unit) for x, most in zip((EXACT, LOST), FEW_DIGITS, strict=True))
         self.verbs = [v for v in VERBS if any(v in x.answers for x in observed)]
 
     def errors(self, model):
@@ -134,14 +137,14 @@ class Bench:
     def explain(self, model, causes):
         """Return the ``Explanation`` that a model is."""
         errors = self.errors(model)
-        shares = {verb: float(np.mean(np.abs(x) <= EXACT)) for verb, x in errors.items()}
-        near = [np.abs(x[np.abs(x) <= EXACT]).max(initial=0.0) for x in errors.values()]
+        shares = {verb: float(np.mean(np.abs(x) <= self.exact)) for verb, x in errors.items()}
+        near = [np.abs(x[np.abs(x) <= self.exact]).max(initial=0.0) for x in errors.values()]
         median = np.median(np.abs(np.concatenate(list(errors.values()))))
         return Explanation(causes, shares, float(max(near, default=0.0)), float(median))
 
     def is_near(self, model):
         """Whether everything is what a model computes, but for digits that rounding may have cost."""
-        return all((np.abs(x) <= LOST).all() for x in self.errors(model).values())
+        return all((np.abs(x) <= self.lost).all() for x in self.errors(model).values())
 
     def fitted(self, change, starts, legal, verb):
         """Yield the numbers with which a change comes nearest to a verb's results, from every start."""
@@ -231,7 +234,7 @@ def _diagnosed(implementation, loss, dtype):
     observed = observe(implementation, loss, dtype)
     if not any(x.answers for x in observed):
         return ()
-    unit = float(np.finfo(dtype).eps)
+    unit = float(ml_dtypes.finfo(dtype).eps)
     base = _base(loss)
     bench = Bench(observed, unit)
     if bench.is_near(base):

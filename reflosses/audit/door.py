@@ -25,17 +25,17 @@ def audit(target, loss, *, framework=None, arguments=None, dtypes=None, timeout=
     if framework not in (None, *FRAMES):
         raise ValueError(f"there is no framework {framework!r}; choose from {', '.join(filter(None, FRAMES))}")
     names = None if arguments is None else [name.strip() for name in arguments.split(",")]
-    verdicts = examine(target, loss, chosen(dtypes, EVERY), framework, names, timeout)
+    verdicts = examine(target, loss, chosen(dtypes), framework, names, timeout)
     if isinstance(target, str):
         verdicts = [x._replace(name=target.replace(":", ".")) for x in verdicts]
     return Report(tuple(verdicts), versions(framework))
 
 
-def chosen(dtypes, legal=DTYPES):
+def chosen(dtypes):
     """Return dtypes by their names, if they are legal ones; float32 and float64 for None."""
     names = [np.dtype(x).name for x in (DTYPES if dtypes is None else dtypes)]
-    if not names or set(names) - set(legal):
-        raise ValueError(f"dtypes must be some of {', '.join(legal)}, got {', '.join(names) or 'none'}")
+    if not names or set(names) - set(EVERY):
+        raise ValueError(f"dtypes must be some of {', '.join(EVERY)}, got {', '.join(names) or 'none'}")
     return names
 
 

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
+import ml_dtypes
 import numpy as np
 from flint import arb, ctx
 
@@ -133,7 +134,7 @@ def _upstream(batch):
     u = np.resize(FACTORS, len(batch.logits))
     with np.errstate(over="ignore"):
         largest = np.abs(batch.truth("gradient")).reshape(len(u), -1).max(axis=1)
-        near = ~(largest < np.finfo(batch.logits.dtype).max / max(FACTORS))  # to overflow
+        near = ~(largest < float(ml_dtypes.finfo(batch.logits.dtype).max) / max(FACTORS))  # to overflow
     return np.where(near, np.sign(u), u).astype(batch.logits.dtype)
 
 
@@ -317,6 +318,7 @@ def _load(folder):
     for name, facts in manifest["blocks"].items():
         try:
             z, y, u, group, ordinary = (arrays[f"{name}/{key}"] for key in (*INPUTS, "group", "ordinary"))
+            z, y, u = (x if x.dtype.kind == "i" else x.astype(facts["dtype"]) for x in (z, y, u))
             groups = [manifest["groups"][i] for i in group]
             batch = Batch(loss, z, y, groups, ordinary.astype(bool), facts["real"])
             _check_certified(batch, u, arrays, name)

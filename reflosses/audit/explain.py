@@ -26,9 +26,7 @@ def explained(implementation, loss, dtype, grade, outcomes, clipped, repeatable)
     """
     found: list[Finding] = []
     if grade in "DF":
-        wide = np.float64 if np.float64 in implementation.dtypes else dtype
-        if np.dtype(wide) in (np.dtype(np.float64), np.dtype(np.float32)):
-            found += diagnose(implementation, loss, wide)
+        found += diagnose(implementation, loss, np.float64 if np.float64 in implementation.dtypes else dtype)
     if clipped is not None:
         epsilon = clipped.epsilon
         said = f"values of {spelled(loss)} level off as if probabilities were clipped at {epsilon:.2g}"

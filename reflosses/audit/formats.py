@@ -8,10 +8,13 @@ import math
 import zipfile
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 
+from ..arrays import rounded
+
 HEAD = "reflosses vectors 1"  # the first words of the two forms that are ours
-DTYPES = "float32", "float64", "int64"
+DTYPES = "float16", "bfloat16", "float32", "float64", "int64"
 
 
 class VectorsError(Exception):
@@ -60,11 +63,12 @@ def _choice(names):
 
 
 class Npz:
-    """NumPy's archive."""
+    """NumPy's archive, which knows no bfloat16: such numbers are float32 there."""
 
     @staticmethod
     def write(path, arrays):
-        np.savez_compressed(path, **arrays)
+        made = {name: x.astype(np.float32) if x.dtype == ml_dtypes.bfloat16 else x for name, x in arrays.items()}
+        np.savez_compressed(path, **made)
 
     @staticmethod
     def read(path):
@@ -73,6 +77,9 @@ class Npz:
                 return {name: archive[name] for name in archive.files}
         except (ValueError, EOFError, AttributeError, zipfile.BadZipFile, zipfile.zlib.error):
             raise VectorsError(f"{path.name} is no .npz file, or not a whole one") from None
+
+
+TENSORS = dict(zip(("F16", "BF16", "F32", "F64", "I64"), map(np.dtype, DTYPES), strict=True))
 
 
 class Safetensors:
@@ -86,13 +93,18 @@ class Safetensors:
 
     @staticmethod
     def read(path):
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
+        from safetensors import SafetensorError, deserialize
 
         try:
-            return load(path.read_bytes())
-        except (SafetensorError, KeyError, ValueError):
+            found = dict(deserialize(path.read_bytes()))
+        except (SafetensorError, ValueError):
             raise VectorsError(f"{path.name} is no .safetensors file, or not a whole one") from None
+        arrays = {}
+        for name, x in found.items():
+            if x["dtype"] not in TENSORS:
+                raise VectorsError(f"{name} in {path.name} has the dtype {x['dtype']}, not {_choice(list(TENSORS))}")
+            arrays[name] = np.frombuffer(bytearray(x["data"]), TENSORS[x["dtype"]]).reshape(x["shape"])
+        return arrays
 
 
 class Json:
@@ -201,8 +213,7 @@ def _array(path, name, dtype, shape, data):
     except (TypeError, ValueError):
         wrong = next(x for x in data if not _is_number(x, read))
         raise VectorsError(f"{name} in {path.name} has {wrong!r} among its numbers") from None
-    with np.errstate(over="ignore"):
-        return np.array(numbers, dtype=np.float64 if dtype == "float32" else dtype).astype(dtype).reshape(shape)
+    return rounded(np.array(numbers, np.int64 if read is int else np.float64), np.dtype(dtype)).reshape(shape)
 
 
 def number(text):

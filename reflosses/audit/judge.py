@@ -30,6 +30,7 @@ from .truth import batches
 
 STABLE = 32  # ulps of the logits: a thousand terms added one by one lose about √1000 of them
 ROUNDING = 64  # ulps of the largest ordinary result: a few times as much, since several such sums meet
+VISIBLE = 2.0**-6  # of it: however few digits a dtype has, more can be seen
 FAR = 1e-3  # of a result: more has lost all but three digits, or is, where rounding cannot be why, a bias
 MOST = 0.1  # of the mild rows: fewer may be hit by accident, a different formula hits more
 VERBS = "value", "gradient", "hessian_diagonal"
@@ -97,7 +98,7 @@ class _Outcome:
         self.distance = np.where(self.ulps == 0, 0.0, distance)  # equal infinities, and truths that are nan
         limits = ml_dtypes.finfo(computed.dtype)
         self.off = self.ulps > GOOD
-        ordinary, mild = (ROUNDING * float(limits.eps) * x for x in largest)
+        ordinary, mild = (min(ROUNDING * float(limits.eps), VISIBLE) * x for x in largest)
         self.wrong = ~(self.distance <= ordinary)  # visibly, beside the largest
         self.wrong_mildly = ~(self.distance <= mild)
         self.unstable = self._unstable(limits)
