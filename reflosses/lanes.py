@@ -76,26 +76,38 @@ def share(total, lost, lanes):
 
 
 @inline
-def place(y, m, n, lanes, depth):
-    """Return line and first lane, of those of its row, of class y where m is the largest of n classes."""
+def exponent_of(lanes):
+    """Return e of lanes = 2^e: shifts are quick, divisions are not."""
+    e = 0
+    while 1 << e < lanes:
+        e += 1
+    return e
+
+
+@inline
+def place(y, m, n, e, depth):
+    """Return line and lane, among the 2^e of its row, of class y where m is the largest of n classes."""
     if y == m:
         return depth, 0
     y = m if y == n - 1 else y
-    return y // lanes, y % lanes
+    return y >> e, y & ((1 << e) - 1)
 
 
 @inline
 def load(z, lanes, x, x_low, x_rough, m):
     """Fill the distances from the largest logits, and the largest classes, -1 for rows of nan."""
-    n, depth = z.shape[1], x.shape[0] - 1
+    n, depth, e = z.shape[1], x.shape[0] - 1, exponent_of(lanes)
     largest, infinite, line = np.empty(WIDTH), np.empty(WIDTH), np.empty(WIDTH, np.int64)
     fill(x.reshape(x.size), -math.inf)
-    for r in range(m.size):
-        for k in range(n if lanes == 1 else 0):
-            x[k, r] = z[r, k]
-        for k in range(0 if lanes == 1 else -(-n // lanes)):
-            for j in range(k * lanes, min((k + 1) * lanes, n)):
-                x[k, r * lanes + j - k * lanes] = z[r, j]
+    if lanes == 1:
+        for k in range(n):
+            for r in range(m.size):
+                x[k, r] = z[r, k]
+    else:
+        for r in range(m.size):
+            for k in range((n + lanes - 1) >> e):
+                for j in range(k << e, min((k + 1) << e, n)):
+                    x[k, (r << e) + j - (k << e)] = z[r, j]
     fill(largest, -math.inf)
     fill(infinite, 0.0)
     fill(line, 0)
@@ -107,7 +119,7 @@ def load(z, lanes, x, x_low, x_rough, m):
     for r in range(m.size):
         best, limits, m[r] = -math.inf, 0.0, -1
         for w in range(r * lanes, (r + 1) * lanes):
-            k = line[w] * lanes + w - r * lanes
+            k = (line[w] << e) + w - (r << e)
             limits += infinite[w]
             if largest[w] > best or (largest[w] == best and k < m[r]):
                 best, m[r] = largest[w], k
@@ -115,8 +127,9 @@ def load(z, lanes, x, x_low, x_rough, m):
         fill(largest[r * lanes : (r + 1) * lanes], best)
         last = n - 1
         if m[r] >= 0:
-            x[m[r] // lanes, r * lanes + m[r] % lanes] = x[last // lanes, r * lanes + last % lanes]
-        x[last // lanes, r * lanes + last % lanes] = -math.inf
+            k, w = m[r] >> e, m[r] & (lanes - 1)
+            x[k, (r << e) + w] = x[last >> e, (r << e) + (last & (lanes - 1))]
+        x[last >> e, (r << e) + (last & (lanes - 1))] = -math.inf
     for k in range(depth):
         for w in range(WIDTH):
             x[k, w], low = two_sum(largest[w], -x[k, w])
@@ -289,24 +302,26 @@ def correct(narrow, t, mu, step, x, x_low, log_p, log_low, r, escort, escort_low
 
 
 @inline
-def gather(y, m, n, lanes, x, other, here, other_here):
-    """Copy what two blocks hold of the classes y to all lanes of their rows."""
+def gather(y, m, n, lanes, blocks, here):
+    """Copy what four blocks hold of the classes y to all lanes of their rows."""
+    depth, e = blocks[0].shape[0] - 1, exponent_of(lanes)
     for r in range(m.size):
-        k, w = place(y[r], m[r], n, lanes, x.shape[0] - 1)
-        for i in range(r * lanes, (r + 1) * lanes):
-            here[i], other_here[i] = x[k, r * lanes + w], other[k, r * lanes + w]
+        k, w = place(y[r], m[r], n, e, depth)
+        for i in range(r << e, (r + 1) << e):
+            for j in range(4):
+                here[j][i] = blocks[j][k, (r << e) + w]
 
 
 @inline
 def take_out(y, m, n, lanes, log_p):
     """Set log p to nan where no class is, and in the places of the classes y: nothing is paid there."""
-    depth = log_p.shape[0] - 1
+    depth, e = log_p.shape[0] - 1, exponent_of(lanes)
     for r in range(m.size):
-        k, w = place(y[r], m[r], n, lanes, depth)
+        k, w = place(y[r], m[r], n, e, depth)
         for i in range(lanes) if k == depth else range(w, w + 1):
-            log_p[k, r * lanes + i] = math.nan
-        for i in range(n - 1 - (depth - 1) * lanes, lanes):
-            log_p[depth - 1, r * lanes + i] = math.nan
+            log_p[k, (r << e) + i] = math.nan
+        for i in range(n - 1 - ((depth - 1) << e), lanes):
+            log_p[depth - 1, (r << e) + i] = math.nan
 
 
 @inline
@@ -351,16 +366,22 @@ def exponentials(log_p, log_low, out):
 @inline
 def unload(y, m, n, lanes, x, of_label, of_largest, out):
     """Copy a block to rows, and what belongs to the labels and the largest classes."""
-    depth = x.shape[0] - 1
+    depth, e = x.shape[0] - 1, exponent_of(lanes)
+    if lanes == 1:
+        for r in range(m.size):
+            for k in range(depth):
+                out[r, k] = x[k, r]
+    else:
+        for r in range(m.size):
+            for k in range(depth):
+                for i in range(min(lanes, n - 1 - (k << e))):
+                    out[r, (k << e) + i] = x[k, (r << e) + i]
     for r in range(m.size):
-        for k in range(depth):
-            for i in range(min(lanes, n - 1 - k * lanes)):
-                out[r, k * lanes + i] = x[k, r * lanes + i]
         if m[r] < 0:  # nan, or 0 for weight 0
-            fill(out[r], of_label[r * lanes])
+            fill(out[r], of_label[r << e])
             continue
-        k, w = place(n - 1, m[r], n, lanes, depth)
+        k, w = place(n - 1, m[r], n, e, depth)
         if k < depth:
-            out[r, n - 1] = x[k, r * lanes + w]
-        out[r, y[r]] = of_label[r * lanes]
-        out[r, m[r]] = of_largest[r * lanes]
+            out[r, n - 1] = x[k, (r << e) + w]
+        out[r, y[r]] = of_label[r << e]
+        out[r, m[r]] = of_largest[r << e]
