@@ -94,20 +94,45 @@ def place(y, m, n, e, depth):
 
 
 @inline
+def deal(z, r, n, e, x):
+    """Copy n entries of row r to its 2^e lanes: lane after lane, or, where there are many, line after line."""
+    lanes, lines, first = 1 << e, n >> e, r << e
+    if lanes < 32:
+        for i in range(lanes):
+            for k in range((n - i + lanes - 1) >> e):
+                x[k, first + i] = z[r, (k << e) + i]
+    else:
+        for k in range(lines):
+            for i in range(lanes):
+                x[k, first + i] = z[r, (k << e) + i]
+        for i in range(n - (lines << e)):
+            x[lines, first + i] = z[r, (lines << e) + i]
+
+
+@inline
+def collect(x, r, n, e, out):
+    """Copy n entries of row r back, as they were dealt."""
+    lanes, lines, first = 1 << e, n >> e, r << e
+    if lanes < 32:
+        for i in range(lanes):
+            for k in range((n - i + lanes - 1) >> e):
+                out[r, (k << e) + i] = x[k, first + i]
+    else:
+        for k in range(lines):
+            for i in range(lanes):
+                out[r, (k << e) + i] = x[k, first + i]
+        for i in range(n - (lines << e)):
+            out[r, (lines << e) + i] = x[lines, first + i]
+
+
+@inline
 def load(z, lanes, x, x_low, x_rough, m):
     """Fill the distances from the largest logits, and the largest classes, -1 for rows of nan."""
     n, depth, e = z.shape[1], x.shape[0] - 1, exponent_of(lanes)
     largest, infinite, line = np.empty(WIDTH), np.empty(WIDTH), np.empty(WIDTH, np.int64)
     fill(x.reshape(x.size), -math.inf)
-    if lanes == 1:
-        for k in range(n):
-            for r in range(m.size):
-                x[k, r] = z[r, k]
-    else:
-        for r in range(m.size):
-            for k in range((n + lanes - 1) >> e):
-                for j in range(k << e, min((k + 1) << e, n)):
-                    x[k, (r << e) + j - (k << e)] = z[r, j]
+    for r in range(m.size):
+        deal(z, r, n, e, x)
     fill(largest, -math.inf)
     fill(infinite, 0.0)
     fill(line, 0)
@@ -367,16 +392,8 @@ def exponentials(log_p, log_low, out):
 def unload(y, m, n, lanes, x, of_label, of_largest, out):
     """Copy a block to rows, and what belongs to the labels and the largest classes."""
     depth, e = x.shape[0] - 1, exponent_of(lanes)
-    if lanes == 1:
-        for r in range(m.size):
-            for k in range(depth):
-                out[r, k] = x[k, r]
-    else:
-        for r in range(m.size):
-            for k in range(depth):
-                for i in range(min(lanes, n - 1 - (k << e))):
-                    out[r, (k << e) + i] = x[k, (r << e) + i]
     for r in range(m.size):
+        collect(x, r, n - 1, e, out)
         if m[r] < 0:  # nan, or 0 for weight 0
             fill(out[r], of_label[r << e])
             continue
