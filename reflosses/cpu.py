@@ -240,8 +240,9 @@ def build(stamp):
             share(mass, mass_low, lanes)
             for i in range(m.size):
                 own = mass_times(row_scale(factor, weights, upstream, first + i), per_class(class_weight, y[i]))
-                fill(scale[i * lanes : (i + 1) * lanes], own if m[i] >= 0 else mass_times(own, math.nan))
-                fill(is_largest[i * lanes : (i + 1) * lanes], 1.0 if y[i] == m[i] else 0.0)
+                own, here = own if m[i] >= 0 else mass_times(own, math.nan), 1.0 if y[i] == m[i] else 0.0
+                for w in range(i * lanes, (i + 1) * lanes):
+                    scale[w], is_largest[w] = own, here
             if values is not None:
                 for w in range(WIDTH):
                     f[w], error = two_sum(f[w], f_y[w])

@@ -130,7 +130,9 @@ def load(z, lanes, x, x_low, x_rough, m):
     """Fill the distances from the largest logits, and the largest classes, -1 for rows of nan."""
     n, depth, e = z.shape[1], x.shape[0] - 1, exponent_of(lanes)
     largest, infinite, line = np.empty(WIDTH), np.empty(WIDTH), np.empty(WIDTH, np.int64)
-    fill(x.reshape(x.size), -math.inf)
+    empty = n >> e if m.size << e == WIDTH else 0  # where lines begin that have room for more than there is
+    for k in range(empty, depth + 1):
+        fill(x[k], -math.inf)
     for r in range(m.size):
         deal(z, r, n, e, x)
     fill(largest, -math.inf)
@@ -149,7 +151,8 @@ def load(z, lanes, x, x_low, x_rough, m):
             if largest[w] > best or (largest[w] == best and k < m[r]):
                 best, m[r] = largest[w], k
         m[r] = m[r] if limits < 2.0 else -1
-        fill(largest[r * lanes : (r + 1) * lanes], best)
+        for w in range(r << e, (r + 1) << e):
+            largest[w] = best
         last = n - 1
         if m[r] >= 0:
             k, w = m[r] >> e, m[r] & (lanes - 1)
