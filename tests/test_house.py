@@ -76,7 +76,7 @@ MAY_IMPORT = {
     "spelling": {"api", "domain", "losses"},
     "plots": {"api", "dispatch", "domain", "spelling", "transfer"},
     "testing": {"audit", "domain", "losses", "transfer"},
-    "audit": {"api", "audit", "domain", "losses", "oracle", "spelling", "transfer", "version"},
+    "audit": {"api", "arrays", "audit", "domain", "losses", "oracle", "spelling", "transfer", "version"},
     "commands": {"api", "audit", "commands", "domain", "losses", "oracle", "plots", "spelling"},
     "__main__": {"commands", "version"},
 }
