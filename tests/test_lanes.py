@@ -33,6 +33,18 @@ def test_rows_of_any_length(n, dtype, t):
     agree(BiTempered(*t), z, np.full(7, n - 1))
 
 
+@pytest.mark.parametrize("n", [2, 65, 131, 135, 1100, 3000])
+def test_a_row_does_not_know_of_the_blocks_before_it(n):
+    """Blocks of 64 lanes that are full, of 1 to 64 lanes a row, and one that is not."""
+    random = np.random.default_rng(n)
+    rows = 2 * 64 * 64 // n + 3 if n > 64 else 131
+    z, y = random.normal(size=(rows, n)) * 3, random.integers(0, n, rows)
+    values, gradient = value_and_gradient(BiTempered(), z, y)
+    for i in range(rows):
+        value, slopes = value_and_gradient(BiTempered(), z[i : i + 1], y[i : i + 1])
+        assert value[0] == values[i] and (slopes[0] == gradient[i]).all()
+
+
 @pytest.mark.parametrize("t", TEMPERATURES)
 @pytest.mark.parametrize(
     "row",
