@@ -31,10 +31,13 @@ _write_losses()
 
 
 def setup(app):
-    """Show the bars of an absolute value, which otherwise name a substitution."""
+    """Show the bars of an absolute value, which otherwise name a substitution, and nothing of scikit-learn's."""
 
     def escape(app, what, name, thing, options, lines):
-        if what == "class":
-            lines[:] = [line.replace("|", r"\|") for line in lines]
+        lines[:] = [line.replace("|", r"\|") for line in lines]
+
+    def skip(app, what, name, thing, skipped, options):
+        return skipped or name.endswith("_request")  # whose texts refer to its own pages
 
     app.connect("autodoc-process-docstring", escape)
+    app.connect("autodoc-skip-member", skip)

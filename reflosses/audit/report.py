@@ -43,12 +43,12 @@ class Report:
 
     @property
     def groups(self):
-        """What is wrong with which implementation, as ``reflosses.audit.sentences.Group``s."""
+        """What is wrong with which implementation, each a ``reflosses.audit.sentences.Group``."""
         return findings(self.verdicts)
 
     @property
     def findings(self):
-        """Everything that is wrong, as ``Finding``s: what explains most comes first."""
+        """Everything that is wrong, each a ``Finding``: what explains most comes first."""
         return tuple(finding for group in self.groups for finding in group.findings)
 
     def __str__(self):
