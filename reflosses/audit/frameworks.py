@@ -155,7 +155,7 @@ def keras_backend():
     if installed and "keras" not in sys.modules:
         os.environ.setdefault("KERAS_BACKEND", installed[0])
     chosen = os.environ.get("KERAS_BACKEND")
-    return chosen if chosen in KERAS_BACKENDS else None
+    return chosen if chosen in installed else None
 
 
 def keras_module():
