@@ -145,7 +145,7 @@ def _shorten(loss):
 
 
 def _prepare(loss):
-    from . import cpu  # a fifth of the time of an import, which only who computes has to wait for
+    from . import cpu  # only who computes has to wait for it
 
     if not is_loss(loss):
         raise TypeError(f"loss must be a NamedTuple with a kernel, such as CrossEntropy(), got {loss!r}")

@@ -65,7 +65,7 @@ class _Call:
 
     def build(self):
         """Return the drivers."""
-        from . import cpu  # which takes long to import
+        from . import cpu  # only who computes has to wait for it
 
         return cpu.build(stamp())
 

@@ -318,7 +318,7 @@ def _load(folder):
     for name, facts in manifest["blocks"].items():
         try:
             z, y, u, group, ordinary = (arrays[f"{name}/{key}"] for key in (*INPUTS, "group", "ordinary"))
-            z, y, u = (x if x.dtype.kind == "i" else x.astype(facts["dtype"]) for x in (z, y, u))
+            z, y, u = (x if x.dtype.kind == "i" else x.astype(facts["dtype"]) for x in (z, y, u))  # .npz: float32
             groups = [manifest["groups"][i] for i in group]
             batch = Batch(loss, z, y, groups, ordinary.astype(bool), facts["real"])
             _check_certified(batch, u, arrays, name)
