@@ -26,11 +26,13 @@ from .columns import (
     softmax_columns,
     sums_of_columns,
 )
-from .dispatch import bare, core
+from .dispatch import bare, by_contract, core
 from .entries import (
     element,
     element_in_label,
     element_in_parameters,
+    logit_and_label,
+    opened_element,
     pair_of_logits,
     row,
     row_hessian,
@@ -43,7 +45,7 @@ from .entries import (
     tempered_softmax_of_row,
     weighted,
 )
-from .geometry import hard_terms
+from .geometry import hard_terms, label_of_logit
 from .lanes import (
     WIDTH,
     approach,
@@ -65,6 +67,7 @@ from .masses import largest_classes, masses, pair_of_masses, pay, room_for_masse
 from .odds import PIECE, TINY, odds_against
 from .rows import LONG, fill, gradient_entry, largest_entry, per_class
 from .special import fast_two_sum, fma, inline, mass_times, reciprocal_parts, times, two_sum
+from .tempered import sides
 from .vectors import for_each, lane_sums, scale_rows
 
 FEW = 32  # rows of up to this many classes are transposed, see columns.py
@@ -85,6 +88,46 @@ def flat(x):
     return x.reshape(x.size)
 
 
+def _pairs_in_lanes(loss, factor, logits, labels, weights, upstream, values, gradient, hessian):
+    t, block = bare(core(loss)).t2, (2, WIDTH)  # as rows of the other class and the likelier one
+    x, x_low, x_rough, r = np.zeros(block), np.zeros(block), np.empty(block, np.float32), np.empty(block)
+    log_p, log_low, escort, escort_low = np.empty(block), np.empty(block), np.empty(block), np.empty(block)
+    mu, step, mass, mass_low = four_rows()
+    z, y, y_low, _ = four_rows()
+    for first in range(0, logits.size, WIDTH):
+        count, soft = min(WIDTH, logits.size - first), 0
+        for w in range(count):
+            z[w], y[w] = logit_and_label(logits, labels, first + w)
+            y[w], y_low[w] = label_of_logit(loss, y[w])
+            x[0, w] = abs(z[w])
+            soft += 0 if y_low[w] == 0.0 and (y[w] == 0.0 or y[w] == 1.0) else 1
+        for w in range(WIDTH):
+            x_rough[0, w] = np.float32(x[0, w])
+        approach(t - 1.0, 1, x_rough, mu, step)
+        settle(False, t, 1, mu, x, x_low, log_p, log_low, r, escort, escort_low, step)
+        correct(False, t, mu, step, x, x_low, log_p, log_low, r, escort, escort_low, mass, mass_low)
+        if labels is not None and soft == 0:  # two mirror images, and one branch of the kernel
+            for w in range(count):
+                turn = 1.0 if y[w] == 1.0 else -1.0
+                opened = sides(turn * z[w], log_p[1, w], log_low[1, w], log_p[0, w], log_low[0, w])
+                opened_element(
+                    first + w, loss, factor, opened, turn, 1.0, 0.0, weights, upstream, values, gradient, hessian
+                )
+        else:
+            for w in range(count):
+                opened = sides(z[w], log_p[1, w], log_low[1, w], log_p[0, w], log_low[0, w])
+                opened_element(
+                    first + w, loss, factor, opened, 1.0, y[w], y_low[w], weights, upstream, values, gradient, hessian
+                )
+
+
+@by_contract(tempered_pair=_pairs_in_lanes)
+def elements(loss, factor, logits, labels, weights, upstream, values, gradient, hessian):
+    """Value, gradient and second derivative of every logit, in vector lanes where something is solved for."""
+    arguments = (loss, factor, logits, labels, weights, upstream, values, gradient, hessian)
+    for_each(logits.size, element, arguments, 4)
+
+
 def driver(function, stamp):
     """Compile without the interpreter lock, cached on disk where there is a place to write."""
     function.__qualname__ = f"{function.__name__}-{stamp}"  # names the cache file
@@ -102,8 +145,7 @@ def build(stamp):
 
     def pointwise(loss, factor, logits, labels, weights, upstream, values, gradient, hessian):
         """Value, gradient and second derivative of every logit."""
-        arguments = (loss, factor, logits, labels, weights, upstream, values, gradient, hessian)
-        for_each(logits.size, element, arguments, 4)
+        elements(loss, factor, logits, labels, weights, upstream, values, gradient, hessian)
 
     def pointwise_in_labels(loss, factor, logits, labels, weights, upstream, values, gradient):
         """Value, and derivative in the label, of every logit."""

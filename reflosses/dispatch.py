@@ -103,7 +103,8 @@ def contract(loss):
     while changes_labels(loss):
         loss = _inner(loss)
     kind = _class_of(loss)
-    return getattr(kind, "contract", "classwise" if kind.targets.rows else "pointwise")
+    rows = hasattr(kind, "targets") and kind.targets.rows  # a transfer function has no targets
+    return getattr(kind, "contract", "classwise" if rows else "pointwise")
 
 
 def takes_logits(loss):
@@ -158,7 +159,10 @@ def _(loss):
 
 
 def pointwise(self, z, y, low):
-    """Return (ℓ, ℓ', ℓ'') of a pointwise loss at the logit z and label y, or y + low for kernels that ask for it."""
+    """Return (ℓ, ℓ', ℓ'') of a pointwise loss at the label y, or y + low for kernels that ask for it.
+
+    z is the logit, or what ``open_logit`` made of it.
+    """
     return _asked(self, "kernel", z, y, low)
 
 
@@ -230,6 +234,7 @@ def tempered_parameters(self, log_p, low, q, c, y):
 SIGNATURES = {  # Numba takes the names from the signature
     "z, y": lambda kernel: lambda self, z, y, low: kernel(bare(self), z, y),
     "z, y, low": lambda kernel: lambda self, z, y, low: kernel(bare(self), z, y, low),
+    "sides, y, low": lambda kernel: lambda self, z, y, low: kernel(bare(self), z, y, low),
     "u, q, c, y, n": lambda kernel: lambda self, u, q, c, y, n: kernel(bare(self), u, q, c, y, n),
     "log_p, low, q, c, y": lambda kernel: lambda self, log_p, low, q, c, y: kernel(bare(self), log_p, low, q, c, y),
     "u, q, c": lambda kernel: lambda self, u, q, c: kernel(bare(self), u, q, c),

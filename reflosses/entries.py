@@ -22,6 +22,7 @@ from .geometry import (
     hessian_vector_row,
     label_of_logit,
     label_slope,
+    open_logit,
     open_row,
     pair_terms,
     parameter_slopes,
@@ -92,12 +93,22 @@ def _(sums, lost, first, mass, slopes):
 def element(i, loss, factor, logits, labels, weights, upstream, values, gradient, hessian):
     """Value, gradient and second derivative of one logit."""
     z, y = logit_and_label(logits, labels, i)
-    value, slope, bend = pointwise_kernel(core(loss), z, *label_of_logit(loss, y))
+    opened, (y, low) = open_logit(loss, z), label_of_logit(loss, y)
+    opened_element(i, loss, factor, opened, 1.0, y, low, weights, upstream, values, gradient, hessian)
+
+
+@inline
+def opened_element(i, loss, factor, opened, turn, y, low, weights, upstream, values, gradient, hessian):
+    """Value, gradient and second derivative of one logit, from what a kernel is asked with.
+
+    ``turn`` is -1 where that is not of the logit but of its negative, and y the label of that.
+    """
+    value, slope, bend = pointwise_kernel(core(loss), opened, y, low)
     scale = row_scale(factor, weights, upstream, i)
     if values is not None:
         values[i] = weighted(weights, i, value)
     if gradient is not None:
-        gradient[i] = mass_times(scale, slope)
+        gradient[i] = mass_times(scale, turn * slope)
     if hessian is not None:
         hessian[i] = mass_times(scale, bend)
 
@@ -126,7 +137,7 @@ def element_in_label(i, loss, factor, logits, labels, weights, upstream, values,
     """Value, and derivative in the label, of one logit."""
     z, y = logit_and_label(logits, labels, i)
     if values is not None:
-        values[i] = weighted(weights, i, pointwise_kernel(core(loss), z, *label_of_logit(loss, y))[0])
+        values[i] = weighted(weights, i, pointwise_kernel(core(loss), open_logit(loss, z), *label_of_logit(loss, y))[0])
     scale = row_scale(factor, weights, upstream, i)
     slope, mass = pointwise_label_slope(loss, z, y)
     slope = mass * slope_in_label(loss, y, 0.0, 2, positive_of_two(loss, y, 0.0), slope)
@@ -137,7 +148,7 @@ def element_in_label(i, loss, factor, logits, labels, weights, upstream, values,
 def element_in_parameters(i, loss, factor, logits, labels, weights, upstream, gradient, lost):
     """Derivatives of one logit's loss in the loss's parameters; ``lost`` is room for one of each."""
     z, y = logit_and_label(logits, labels, i)
-    slopes = pointwise_parameters(core(loss), z, *label_of_logit(loss, y))
+    slopes = pointwise_parameters(core(loss), open_logit(loss, z), *label_of_logit(loss, y))
     changes, mass = pointwise_slopes_of_changes(loss, z, y)
     scale = row_scale(factor, weights, upstream, i)
     fill(gradient[i], 0.0)

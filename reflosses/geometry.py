@@ -133,6 +133,12 @@ def slopes_of_changes(loss, u, q, c, y, n, positive):
     return ()
 
 
+@by_contract(tempered_pair=lambda loss, z: tempered.sides(z, *tempered.pair(z, bare(core(loss)).t2)))
+def open_logit(loss, z):
+    """Return what a pointwise kernel is asked with: the logit, or its two classes."""
+    return z
+
+
 def _label_slope_at(loss, p, y):
     return pointwise_label(core(loss), p, *label_of_logit(loss, y)), 1.0
 
@@ -145,9 +151,9 @@ def pointwise_label_slope(loss, z, y):
     it, or the slope of the change, may bring it back.
     """
     y, low = label_of_logit(loss, y)
-    slope = pointwise_label(core(loss), z, y, low)
+    slope = pointwise_label(core(loss), open_logit(loss, z), y, low)
     if abs(slope) == math.inf and abs(z) < math.inf:
-        return pointwise_label(core(loss), z / 4096.0, y, low), 4096.0
+        return pointwise_label(core(loss), open_logit(loss, z / 4096.0), y, low), 4096.0
     return slope, 1.0
 
 

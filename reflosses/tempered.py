@@ -264,3 +264,11 @@ def pair(z, t):
     v, low = two_sum(mu, far)
     log_p, log_low, _ = special.log_tempered(v, low + mu_low if v < math.inf else 0.0, beta, beta_low)
     return *special.log_tempered(mu, mu_low, beta, beta_low)[:2], log_p, log_low
+
+
+@inline
+def sides(z, log_m, low_m, log_o, low_o):
+    """Return log p as high + low, p and 1 - p, of class 0 and of class 1, from log p of the likelier and the other."""
+    p = special.exp_sum(log_o, low_o)
+    likelier, other = (log_m, low_m, 1.0 - p, p), (log_o, low_o, p, 1.0 - p)
+    return (other, likelier) if z >= 0.0 else (likelier, other)

@@ -22,7 +22,7 @@ from .divergence import expm1_over, integral_of_moment
 from .domain import NONNEGATIVE, POSITIVE, REAL, predictions
 from .special import expit, inline, log_expit, log_parts, log_tempered, mass_times, power, two_sum
 from .stamp import stamp
-from .tempered import pair, stretch
+from .tempered import stretch
 
 __all__ = [
     "exp_t",
@@ -271,34 +271,29 @@ def log_of_exponential(t, u):
 class TemperedSigmoid(NamedTuple):
     """The second entry of the tempered softmax of (0, z)."""
 
-    t: float
+    t2: float
+    contract = "tempered_pair"  # type: ignore[misc]
 
-    def kernel(self, z, y):
-        log_0, low_0, log_1, low_1 = two_classes(z, self.t)
-        a, b = power(log_0, low_0, self.t, 0.0), power(log_1, low_1, self.t, 0.0)
+    def kernel(self, sides, y, low):
+        (log_0, low_0, _, _), (log_1, low_1, _, _) = sides
+        a, b = power(log_0, low_0, self.t2, 0.0), power(log_1, low_1, self.t2, 0.0)
         e_0, e_1 = a / (a + b), b / (a + b)
-        double, double_low = two_sum(2.0 * self.t, -1.0)
+        double, double_low = two_sum(2.0 * self.t2, -1.0)
         bend_0, bend_1 = power(log_0, low_0, double, double_low), power(log_1, low_1, double, double_low)
-        bend = self.t * (mass_times(e_0 * e_0 * e_0, bend_1) - mass_times(e_1 * e_1 * e_1, bend_0))
+        bend = self.t2 * (mass_times(e_0 * e_0 * e_0, bend_1) - mass_times(e_1 * e_1 * e_1, bend_0))
         return power(log_1, low_1, 1.0, 0.0), e_0 * b, bend
 
 
 class TemperedSigmoidInTemperature(NamedTuple):
     """∂p_1/∂t = p_1^t π_0 (τ_1 - τ_0)."""
 
-    t: float
+    t2: float
+    contract = "tempered_pair"  # type: ignore[misc]
 
-    def kernel(self, z, y):
-        log_0, low_0, log_1, low_1 = two_classes(z, self.t)
-        a, b = power(log_0, low_0, self.t, 0.0), power(log_1, low_1, self.t, 0.0)
-        return mass_times(a / (a + b) * b, stretch(self.t, log_1, low_1) - stretch(self.t, log_0, low_0)), 0.0, 0.0
-
-
-@inline
-def two_classes(z, t):
-    """Return log p of class 0 and of class 1, whose logits are 0 and z, as high + low each."""
-    log_m, low_m, log_o, low_o = pair(z, t)
-    return (log_o, low_o, log_m, low_m) if z >= 0.0 else (log_m, low_m, log_o, low_o)
+    def kernel(self, sides, y, low):
+        (log_0, low_0, _, _), (log_1, low_1, _, _) = sides
+        a, b = power(log_0, low_0, self.t2, 0.0), power(log_1, low_1, self.t2, 0.0)
+        return mass_times(a / (a + b) * b, stretch(self.t2, log_1, low_1) - stretch(self.t2, log_0, low_0)), 0.0, 0.0
 
 
 class TemperedElementwise:

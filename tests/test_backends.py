@@ -158,9 +158,6 @@ def test_the_version():
 # Machine code -----------------------------------------------------------------------------------
 
 
-STRAIGHT = [loss for loss in USUAL if not getattr(loss, "iterates", False)]
-
-
 def reached(function):
     """Yield the functions, and what they are called by, that a kernel and its helpers name."""
     for name in function.__code__.co_names:
@@ -172,7 +169,7 @@ def reached(function):
                 yield from reached(body)
 
 
-@pytest.mark.parametrize("loss", [type(loss) for loss in STRAIGHT if hasattr(loss, "kernel")])
+@pytest.mark.parametrize("loss", [type(loss) for loss in USUAL if hasattr(loss, "kernel")])
 def test_kernels_of_float32_are_short_throughout(loss):
     """A helper of the full length between two short ones would cost five times as much as both."""
     short = _with_short_functions(loss.kernel)
@@ -191,7 +188,7 @@ PACKED = {
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize("loss", STRAIGHT, ids=repr)
+@pytest.mark.parametrize("loss", USUAL, ids=repr)
 def test_loops_are_packed_arithmetic(loss, dtype):
     pattern = PACKED.get(platform.machine())
     if pattern is None:

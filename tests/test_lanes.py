@@ -1,11 +1,18 @@
-"""Rows with hard labels under the tempered softmax, worked on in lanes, beside the general rows."""
+"""Rows with hard labels under the tempered softmax, and single logits, worked on in lanes, beside the general rows."""
 
 import math
 
 import numpy as np
 import pytest
 
-from reflosses import BiTempered, rough, value_and_gradient
+from reflosses import (
+    BinaryLabelSmoothing,
+    BiTempered,
+    BiTemperedBinary,
+    gradient_and_hessian_diagonal,
+    rough,
+    value_and_gradient,
+)
 
 TEMPERATURES = (0.8, 1.2), (1.0, 1.0), (0.2, 4.0), (0.5, 0.8), (0.9, 1 + 1e-9)
 INF = math.inf
@@ -43,6 +50,36 @@ def test_a_row_does_not_know_of_the_blocks_before_it(n):
     for i in range(rows):
         value, slopes = value_and_gradient(BiTempered(), z[i : i + 1], y[i : i + 1])
         assert value[0] == values[i] and (slopes[0] == gradient[i]).all()
+
+
+@pytest.mark.parametrize("t", TEMPERATURES)
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 200])
+def test_a_logit_does_not_know_of_its_block(size, t):
+    """Blocks of 64 logits that are full and that are not, of hard labels, of any, and of changed ones."""
+    random = np.random.default_rng(size)
+    z, y = random.normal(size=size) * 4, random.integers(0, 2, size).astype(float)
+    z[::7] = 0.0
+    pure = BiTemperedBinary(*t)
+    for loss in pure, BinaryLabelSmoothing(pure, 0.1), BinaryLabelSmoothing(pure, 1e-20):  # 1 - 1e-20 is not 1
+        for labels in y, np.where(np.arange(size) % 5 == 3, 0.3, y):
+            for verb in value_and_gradient, gradient_and_hessian_diagonal:
+                found = verb(loss, z, labels)
+                alone = [verb(loss, z[i : i + 1], labels[i : i + 1]) for i in range(size)]
+                for ours, ones in zip(found, zip(*alone, strict=True), strict=True):
+                    np.testing.assert_array_equal(ours, np.concatenate(ones))
+
+
+@pytest.mark.parametrize("t", TEMPERATURES)
+@pytest.mark.parametrize("y", [0.0, 1.0, 0.3, 1e-9])
+def test_a_logit_is_a_row_of_two(y, t):
+    z = np.concatenate([np.linspace(-12, 12, 121), [40.0, -1e3, 1e300, -1e300, INF, -INF]])
+    rows, labels = np.stack([np.zeros_like(z), z], axis=1), np.broadcast_to([1.0 - y, y], (z.size, 2))
+    found, expected = (
+        value_and_gradient(BiTemperedBinary(*t), z, y * np.ones_like(z)),
+        value_and_gradient(BiTempered(*t), rows, labels),
+    )
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-13)
+    np.testing.assert_allclose(found[1], expected[1][:, 1], rtol=1e-13, atol=1e-15)
 
 
 @pytest.mark.parametrize("t", TEMPERATURES)

@@ -5,17 +5,8 @@ from typing import Annotated, NamedTuple
 from .. import textbook
 from ..divergence import label_slope, moment, payment, slopes
 from ..domain import NONNEGATIVE, POSITIVE, Targets
-from ..special import exp_sum, inline, mass_times, power, two_sum
-from ..tempered import pair, stretch
-
-
-@inline
-def both(z, t):
-    """Return log p as high + low, p and 1 - p, of class 0 and of class 1, whose logits are 0 and z."""
-    log_m, low_m, log_o, low_o = pair(z, t)
-    p = exp_sum(log_o, low_o)
-    likely, other = (log_m, low_m, 1.0 - p, p), (log_o, low_o, p, 1.0 - p)
-    return (other, likely) if z >= 0.0 else (likely, other)
+from ..special import inline, mass_times, power, two_sum
+from ..tempered import stretch
 
 
 @inline
@@ -64,7 +55,7 @@ class BiTemperedBinary(NamedTuple):
     t2: Annotated[float, POSITIVE] = 1.2  # of the exponential; above 1 the tails are heavy
 
     targets = Targets.PROBABILITY
-    iterates = True  # Newton's method: no loop over logits is straight code
+    contract = "tempered_pair"
     settings = (0.8, 1.2), (1.0, 1.0), (0.2, 4.0), (0.5, 0.8)
 
     def textbook(self, z, y):
@@ -79,9 +70,8 @@ class BiTemperedBinary(NamedTuple):
         own = {verb: terms[verb][1] for verb in ("gradient", "hessian_diagonal")}
         return {**terms, **own, "label_gradient": sum(terms["label_gradient"])}
 
-    def kernel(self, z, y, low):
-        not_y = (1.0 - y) - low
-        zero, one = both(z, self.t2)
+    def kernel(self, sides, y, low):
+        (zero, one), not_y = sides, (1.0 - y) - low
         e0, e1 = escorts(zero, one, self.t2)
         slope0, bend0 = slopes(self.t1, self.t2, *zero, not_y)
         slope1, bend1 = slopes(self.t1, self.t2, *one, y)
@@ -92,14 +82,12 @@ class BiTemperedBinary(NamedTuple):
         value = payment(self.t1, zero[0], zero[1], not_y) + payment(self.t1, one[0], one[1], y)
         return value, e0 * slope1 - e1 * slope0, e0 * e0 * bend1 + e1 * e1 * bend0
 
-    def label_kernel(self, z, y, low):
-        not_y = (1.0 - y) - low
-        zero, one = both(z, self.t2)
+    def label_kernel(self, sides, y, low):
+        (zero, one), not_y = sides, (1.0 - y) - low
         return slope_in_label(self.t1, one, y) - slope_in_label(self.t1, zero, not_y)
 
-    def parameter_kernel(self, z, y, low):
-        not_y = (1.0 - y) - low
-        zero, one = both(z, self.t2)
+    def parameter_kernel(self, sides, y, low):
+        (zero, one), not_y = sides, (1.0 - y) - low
         e0, e1 = escorts(zero, one, self.t2)
         slope0, _ = slopes(self.t1, self.t2, *zero, not_y)
         slope1, _ = slopes(self.t1, self.t2, *one, y)
