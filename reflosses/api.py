@@ -332,8 +332,19 @@ class _Call:
             self.derive_hard(values, gradient)
         elif hessian is None and self.quick_masses():
             self.run(self.drivers.mass_pairs if self.classes == 2 else self.drivers.mass_rows, values, gradient)
+        elif self.in_lanes():
+            if sum(self.run(self.drivers.tempered_rows, values, gradient, hessian)):
+                self.mend(values, gradient, hessian)
         else:
             self.run(self.rows_driver(), values, gradient, hessian)
+
+    def derive_hessian(self, matrices):
+        """Fill the Hessian of every row, whose diagonal is that of ``derive``."""
+        self.run(self.drivers.rows_hessian, matrices)
+        if self.in_lanes():
+            diagonal = np.empty_like(matrices[:, 0])
+            self.derive(None, None, diagonal)
+            matrices[:, np.arange(self.classes), np.arange(self.classes)] = diagonal
 
     def choose_precision(self, *outputs):
         """Take the short functions where the results are narrow and nothing cancels in them."""
@@ -344,7 +355,7 @@ class _Call:
     def derive_hard(self, values, gradient):
         """Fill value and gradient of rows with integer labels that have a driver of their own."""
         if sum(self.run(self.hard_driver(), values, gradient)):
-            self.mend(values, gradient)
+            self.mend(values, gradient, None)
 
     def rows_driver(self):
         """Return the driver of any rows."""
@@ -356,6 +367,10 @@ class _Call:
         if self.prepared.contract == "tempered":
             return not changes_labels(self.prepared.double)
         return self.prepared.sparse
+
+    def in_lanes(self):
+        """Whether rows of any labels are solved in vector lanes."""
+        return self.prepared.contract == "tempered" and self.prepared.class_weight is None
 
     def quick_masses(self):
         """Whether rows of any labels have a driver of their own: a class pays its label mass times -log p."""
@@ -382,25 +397,27 @@ class _Call:
         if not (hasattr(loss, method) or linear):
             raise TypeError(f"{type(loss).__name__} has no {method}, which this derivative needs")
 
-    def mend(self, values, gradient):
-        """Do again, the general way, the rows whose numbers the quick driver finds too large."""
+    def mend(self, values, gradient, hessian):
+        """Do again, the general way, the rows whose numbers a quick driver finds too large."""
+        (strange,) = np.nonzero(self.strange_rows(gradient, hessian))
+        inputs = [x if x is None else x[strange] for x in (self.logits, self.labels, self.weights, self.upstream)]
+        results = [x if x is None else x[strange] for x in (values, gradient, hessian)]
+        self.drivers.rows(self.kernel, self.prepared.class_weight, self.factor, *inputs, *results)
+        for whole, part in zip((values, gradient, hessian), results, strict=True):
+            if whole is not None:
+                whole[strange] = part
+
+    def strange_rows(self, gradient, hessian):
+        """Return for every row whether its numbers are too large for a quick driver."""
+        if self.prepared.contract == "tempered":
+            return ~np.logical_and.reduce([np.isfinite(x).all(axis=1) for x in (gradient, hessian) if x is not None])
         with np.errstate(invalid="ignore", over="ignore"):
             z = self.logits.astype(np.float64)
             largest, own = z.max(axis=1), z[np.arange(z.shape[0]), self.labels]
             strange = ~((largest - own <= UNSHIFTED) & (largest <= UNSHIFTED) & (own >= -UNSHIFTED))
-            if self.prepared.contract == "tempered":
-                strange = ~np.isfinite(gradient).all(axis=1)
             if self.prepared.contract == "one_against_rest":
                 strange |= ((np.abs(z) > UNSHIFTED) & (z > -math.inf)).any(axis=1)
-        (strange,) = np.nonzero(strange)
-        parts = [
-            x if x is None else x[strange]
-            for x in (self.logits, self.labels, self.weights, self.upstream, values, gradient)
-        ]
-        self.drivers.rows(self.kernel, self.prepared.class_weight, self.factor, *parts, None)
-        for whole, part in zip((values, gradient), parts[4:], strict=True):
-            if whole is not None:
-                whole[strange] = part
+        return strange
 
     def reduce(self, values):
         """Return the reduced value of unreduced float64 values."""
@@ -829,7 +846,7 @@ def hessian(
             return call.finish(result, buffer)
         n = call.classes
         result, buffer = call.place(out, (*call.shape, n), (call.batch_size, n, n))
-        call.run(call.drivers.rows_hessian, buffer)
+        call.derive_hessian(buffer)
         return call.finish(result, buffer)
 
 

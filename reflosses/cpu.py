@@ -48,24 +48,28 @@ from .entries import (
 from .geometry import hard_terms, label_of_logit
 from .lanes import (
     WIDTH,
-    approach,
-    correct,
+    add_lines,
+    bend_lines,
+    close_escorts,
+    deal_labels,
     exponentials,
     four_rows,
     gather,
     is_narrow,
-    lanes_of,
-    load,
+    leave_out,
+    pay_all,
     pay_label,
     pay_others,
-    settle,
+    room_for_block,
     share,
+    solve,
+    solve_distances,
     take_out,
     unload,
 )
 from .masses import largest_classes, masses, pair_of_masses, pay, room_for_masses, shared_masses, take_masses
 from .odds import PIECE, TINY, odds_against
-from .rows import LONG, fill, gradient_entry, largest_entry, per_class
+from .rows import LONG, fill, gradient_entry, hessian_entry, largest_entry, per_class
 from .special import fast_two_sum, fma, inline, mass_times, reciprocal_parts, times, two_sum
 from .tempered import sides
 from .vectors import for_each, lane_sums, scale_rows
@@ -89,10 +93,11 @@ def flat(x):
 
 
 def _pairs_in_lanes(loss, factor, logits, labels, weights, upstream, values, gradient, hessian):
-    t, block = bare(core(loss)).t2, (2, WIDTH)  # as rows of the other class and the likelier one
-    x, x_low, x_rough, r = np.zeros(block), np.zeros(block), np.empty(block, np.float32), np.empty(block)
-    log_p, log_low, escort, escort_low = np.empty(block), np.empty(block), np.empty(block), np.empty(block)
-    mu, step, mass, mass_low = four_rows()
+    t, room = bare(core(loss)).t2, room_for_block(2)  # for rows of the other class and the likelier one
+    _, x, x_low, x_rough, _, log_p, log_low, _, _, _, _, _, _ = room
+    for block in (x, x_low):
+        for k in range(2):
+            fill(block[k], 0.0)
     z, y, y_low, _ = four_rows()
     for first in range(0, logits.size, WIDTH):
         count, soft = min(WIDTH, logits.size - first), 0
@@ -103,9 +108,7 @@ def _pairs_in_lanes(loss, factor, logits, labels, weights, upstream, values, gra
             soft += 0 if y_low[w] == 0.0 and (y[w] == 0.0 or y[w] == 1.0) else 1
         for w in range(WIDTH):
             x_rough[0, w] = np.float32(x[0, w])
-        approach(t - 1.0, 1, x_rough, mu, step)
-        settle(False, t, 1, mu, x, x_low, log_p, log_low, r, escort, escort_low, step)
-        correct(False, t, mu, step, x, x_low, log_p, log_low, r, escort, escort_low, mass, mass_low)
+        solve_distances(False, t, room)
         if labels is not None and soft == 0:  # two mirror images, and one branch of the kernel
             for w in range(count):
                 turn = 1.0 if y[w] == 1.0 else -1.0
@@ -255,24 +258,18 @@ def build(stamp):
         Returns how many rows have slopes that overflow, or nan; ``rows`` can do those.
         """
         n, t, narrow = logits.shape[1], bare(core(loss)).t2, is_narrow(logits)
-        lanes = lanes_of(n)
-        block = ((n - 2) // lanes + 2, WIDTH)
-        x, x_low, x_rough, r = np.empty(block), np.empty(block), np.empty(block, np.float32), np.empty(block)
-        log_p, log_low, escort, escort_low = np.empty(block), np.empty(block), np.empty(block), np.empty(block)
-        largest = np.empty(WIDTH, np.int64)
-        mu, step, is_largest, of_label = four_rows()
+        room = room_for_block(n)
+        lanes, x, _, _, _, log_p, log_low, escort, escort_low, _, _, mass, mass_low = room
+        depth, largest = x.shape[0] - 1, np.empty(WIDTH, np.int64)
+        is_largest, of_label, f_y, f1_y = four_rows()
         log_y, low_y, escort_y, escort_y_low = four_rows()
         f, f_low, f1, f1_low = four_rows()
-        mass, mass_low, f_y, f1_y = four_rows()
         scale, f_m, slopes, _ = four_rows()
         strange = 0
         for first in range(0, logits.shape[0], WIDTH // lanes):
             last = min(first + WIDTH // lanes, logits.shape[0])
             z, y, m = logits[first:last], labels[first:last], largest[: last - first]
-            load(z, lanes, x, x_low, x_rough, m)
-            approach(t - 1.0, lanes, x_rough, mu, step)
-            settle(narrow, t, lanes, mu, x, x_low, log_p, log_low, r, escort, escort_low, step)
-            correct(narrow, t, mu, step, x, x_low, log_p, log_low, r, escort, escort_low, mass, mass_low)
+            solve(narrow, t, z, room, m)
             gather(y, m, n, lanes, (log_p, log_low, escort, escort_low), (log_y, low_y, escort_y, escort_y_low))
             take_out(y, m, n, lanes, log_p)
             pay_label(loss, narrow, log_y, low_y, f_y, f1_y)
@@ -295,28 +292,89 @@ def build(stamp):
                     value = f[i * lanes] if m[i] >= 0 else math.nan
                     values[first + i] = weighted(weights, first + i, mass_times(per_class(class_weight, y[i]), value))
             if gradient is not None:
-                k = block[0] - 1
                 for w in range(WIDTH):
-                    whole, lost = two_sum(mass[w], escort[k, w])
-                    whole, lost = fast_two_sum(whole, lost + (mass_low[w] + escort_low[k, w]))
+                    whole, lost = two_sum(mass[w], escort[depth, w])
+                    whole, lost = fast_two_sum(whole, lost + (mass_low[w] + escort_low[depth, w]))
                     inverse, inverse_low = reciprocal_parts(whole, lost)
                     unlabelled = f1[w] + (f1_low[w] if f1_low[w] == f1_low[w] else 0.0)
-                    own = f1_y[w] if is_largest[w] > 0.0 else x[k, w]
+                    own = f1_y[w] if is_largest[w] > 0.0 else x[depth, w]
                     others = unlabelled + (0.0 if is_largest[w] > 0.0 else f1_y[w])
                     slopes[w] = others + own
-                    q = times(escort[k, w], escort_low[k, w], inverse, inverse_low)
+                    q = times(escort[depth, w], escort_low[depth, w], inverse, inverse_low)
                     c = (mass[w] + mass_low[w]) * inverse
                     f_m[w] = mass_times(scale[w], gradient_entry(q, c, own, others))
                     q = times(escort_y[w], escort_y_low[w], inverse, inverse_low)
-                    of_label[w] = mass_times(scale[w], gradient_entry(q, 1.0 - q, f1_y[w], unlabelled + x[k, w]))
+                    of_label[w] = mass_times(scale[w], gradient_entry(q, 1.0 - q, f1_y[w], unlabelled + x[depth, w]))
                     mass[w], mass_low[w] = inverse, inverse_low
-                for k in range(block[0] - 1):
+                for k in range(depth):
                     for w in range(WIDTH):
                         q = times(escort[k, w], escort_low[k, w], mass[w], mass_low[w])
                         x[k, w] = mass_times(scale[w], fma(-q, slopes[w], x[k, w]) if q > 0.0 else x[k, w])
                 for i in range(m.size):
                     strange += 0 if abs(slopes[i * lanes]) < math.inf else 1
                 unload(y, m, n, lanes, x, of_label, f_m, gradient[first:last])
+        return strange
+
+    def tempered_rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient, hessian):
+        """Value, gradient and Hessian diagonal of rows under the tempered softmax, without ``class_weight``, in lanes.
+
+        Returns how many rows have derivatives that overflow, or nan; ``rows`` can do those.
+        """
+        n, t, strange = logits.shape[1], bare(core(loss)).t2, 0
+        room = room_for_block(n)
+        lanes, x, f1, _, f2, log_p, log_low, escort, escort_low, _, _, mass, mass_low = room
+        depth, bends = x.shape[0] - 1, None if hessian is None else f2
+        y, targets, largest = np.zeros(x.shape), np.empty((WIDTH // lanes, n)), np.empty(WIDTH, np.int64)
+        f, f_low, f_m, rest = four_rows()
+        others, others_low, slopes, scale = four_rows()
+        for first in range(0, logits.shape[0], WIDTH // lanes):
+            last = min(first + WIDTH // lanes, logits.shape[0])
+            m = largest[: last - first]
+            solve(False, t, logits[first:last], room, m)
+            deal_labels(loss, labels, first, m, lanes, targets, y)
+            leave_out(m, n, lanes, log_p)
+            pay_all(loss, log_p, log_low, y, f1, bends, f, f_low, f_m)
+            if values is not None:
+                share(f, f_low, lanes)
+                for w in range(WIDTH):
+                    f[w], error = two_sum(f[w], f_m[w])
+                    error += f_low[w]
+                    f[w] += error if error == error else 0.0  # an infinite sum has no error term
+                for r in range(m.size):
+                    values[first + r] = weighted(weights, first + r, f[r * lanes] if m[r] >= 0 else math.nan)
+            if gradient is not None or hessian is not None:
+                for r in range(m.size):
+                    own = row_scale(factor, weights, upstream, first + r)
+                    for w in range(r * lanes, (r + 1) * lanes):
+                        scale[w], f_m[w] = own, mass_times(own, math.nan)
+                share(mass, mass_low, lanes)
+                close_escorts(escort, escort_low, mass, mass_low, rest)
+                add_lines(f1, lanes, others, others_low)
+                for w in range(WIDTH):
+                    others[w] += others_low[w] if others_low[w] == others_low[w] else 0.0
+                    slopes[w] = others[w] + f1[depth, w]
+            if gradient is not None:
+                for k in range(depth + 1):
+                    for w in range(WIDTH):
+                        without = slopes[w] - f1[k, w] if k < depth else others[w]
+                        c = 1.0 - escort[k, w] if k < depth else rest[w]
+                        x[k, w] = mass_times(scale[w], gradient_entry(escort[k, w], c, f1[k, w], without))
+                unload(m, m, n, lanes, x, f_m, x[depth], gradient[first:last])
+            if hessian is not None:
+                bend_lines(t, log_p, log_low, escort, slopes, f2)
+                add_lines(f2, lanes, others, others_low)
+                for w in range(WIDTH):
+                    others[w] += others_low[w] if others_low[w] == others_low[w] else 0.0
+                    slopes[w] = others[w] + f2[depth, w]
+                for k in range(depth + 1):
+                    for w in range(WIDTH):
+                        without = slopes[w] - f2[k, w] if k < depth else others[w]
+                        c = 1.0 - escort[k, w] if k < depth else rest[w]
+                        x[k, w] = mass_times(scale[w], hessian_entry(escort[k, w], c, f2[k, w], without, 0.0))
+                unload(m, m, n, lanes, x, f_m, x[depth], hessian[first:last])
+            if gradient is not None or hessian is not None:
+                for r in range(m.size):
+                    strange += 0 if abs(slopes[r * lanes]) < math.inf else 1
         return strange
 
     def rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient, hessian):
@@ -389,22 +447,16 @@ def build(stamp):
     def tempered_probabilities(loss, logits, values):
         """Tempered softmax alone, in vector lanes."""
         n, narrow = logits.shape[1], is_narrow(logits)
-        lanes = lanes_of(n)
-        block = ((n - 2) // lanes + 2, WIDTH)
-        x, x_low, x_rough, r = np.empty(block), np.empty(block), np.empty(block, np.float32), np.empty(block)
-        log_p, log_low, escort, escort_low = np.empty(block), np.empty(block), np.empty(block), np.empty(block)
+        room = room_for_block(n)
+        lanes, x, _, _, _, log_p, log_low, _, _, _, _, mass, _ = room
         largest = np.empty(WIDTH, np.int64)
-        mu, step, mass, mass_low = four_rows()
         for first in range(0, logits.shape[0], WIDTH // lanes):
             last = min(first + WIDTH // lanes, logits.shape[0])
             m = largest[: last - first]
-            load(logits[first:last], lanes, x, x_low, x_rough, m)
-            approach(loss.t - 1.0, lanes, x_rough, mu, step)
-            settle(narrow, loss.t, lanes, mu, x, x_low, log_p, log_low, r, escort, escort_low, step)
-            correct(narrow, loss.t, mu, step, x, x_low, log_p, log_low, r, escort, escort_low, mass, mass_low)
+            solve(narrow, loss.t, logits[first:last], room, m)
             exponentials(log_p, log_low, x)
             fill(mass, math.nan)  # where there is no largest class
-            unload(m, m, n, lanes, x, mass, x[block[0] - 1], values[first:last])
+            unload(m, m, n, lanes, x, mass, x[x.shape[0] - 1], values[first:last])
 
     def tempered_softmax(loss, logits, vectors, normalizations, products, slopes):
         """What belongs to a tempered softmax: normaliser, products of its symmetric Jacobian, derivative in t."""

@@ -518,6 +518,9 @@ class VerbOnDevice(OnDevice):
     def quick_masses(self):
         return False  # such rows are shared by threads, or take the general driver
 
+    def in_lanes(self):
+        return False
+
     def rows_driver(self):
         return self.drivers.rows
 

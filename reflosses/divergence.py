@@ -16,6 +16,7 @@ from .special import (
     exp_sum,
     expm1,
     expm1_parts,
+    fast_two_sum,
     fma,
     inline,
     log_parts,
@@ -29,22 +30,19 @@ from .special import (
 
 LN_SCALE_HIGH = 138.62943611198907  # 200 log 2
 LN_SCALE_LOW = -3.3555121496085278e-15
-# (exp(x) - 1 - x - x^2/2)/x^3 on |x| <= 1: Chebyshev fit, off by 2^-58.7 of it
+# (exp(x) - 1 - x - x²/2 - x³/6 - x⁴/24)/x⁵ on |x| <= 0.8: Chebyshev fit, off by 2^-50.8 of it
 EXP_TAIL = (
-    0.16666666666666666,
-    0.041666666666666664,
-    0.008333333333333299,
-    0.001388888888888887,
-    0.00019841269841324198,
-    2.480158730161747e-05,
-    2.7557319191381816e-06,
-    2.7557319205890157e-07,
-    2.5052117695907823e-08,
-    2.0876762155587967e-09,
-    1.6057679623801638e-10,
-    1.146998832606381e-11,
-    7.746178593018827e-13,
-    4.83445137390608e-14,
+    0.008333333333333333,
+    0.0013888888888889442,
+    0.00019841269841270167,
+    2.480158729985479e-05,
+    2.7557319222967374e-06,
+    2.7557320739524914e-07,
+    2.5052109276430695e-08,
+    2.0876216016701074e-09,
+    1.6058725780501731e-10,
+    1.1555173026675582e-11,
+    7.696807777979237e-13,
 )
 NODES = (  # of Gauss and Legendre's rule for integrals from 0 to 1
     0.005299532504175033,
@@ -63,24 +61,6 @@ NODES = (  # of Gauss and Legendre's rule for integrals from 0 to 1
     0.9328156011939158,
     0.9722875115366163,
     0.994700467495825,
-)
-NODES_LOW = (  # what rounding took from them
-    3.549625692697504e-19,
-    1.6866932153615707e-18,
-    5.6578389899249184e-18,
-    -3.742755139400722e-18,
-    1.1061760986731832e-17,
-    -8.331202085479629e-18,
-    1.0979395626296066e-18,
-    -6.775096516135573e-18,
-    -4.8736054715122254e-17,
-    -1.0979395626296066e-18,
-    -4.7179949145778197e-17,
-    -1.1061760986731832e-17,
-    -3.789060828404265e-17,
-    4.985331224133291e-17,
-    -1.2095034071222413e-17,
-    -2.957047783234961e-18,
 )
 WEIGHTS = (  # of the same rule
     0.013576229705877048,
@@ -131,77 +111,62 @@ def power_times(log_x, low, a, a_low, y, y_low):
 
 
 @inline
-def divergence(log_p, low, log_y, log_low, b, b_low):
-    """Return ∫ (x - y) x^(b-1) dx from y to p, b <= 1: never negative, and ∞ for p = 0 >= b.
-
-    With D = log(p/y) it is y^(b+1) ∫ (e^w - 1) e^(bw) dw from 0 to D.  Where D is moderate, sixteen
-    nodes of Gauss and Legendre do it, whose terms share a sign; beyond, the two terms of the closed
-    form are far apart, and carried to more digits than cancel.  For p above y all of it is taken
-    relative to p, unless y^b is the larger by far.
-    """
-    d, error = two_sum(log_p, -log_y)
-    d_low = error + (low - log_low) if abs(d) < math.inf else 0.0
-    next_b, next_low = two_sum(b, 1.0)
-    next_low += b_low
-    if abs(d) * (1.0 + abs(b)) <= 6.0 and not (d > 1.5 and b >= 0.0):
-        total, lost = 0.0, 0.0
-        for k in range(16):
-            w, w_low = product(d, NODES[k])
-            w_low += d * NODES_LOW[k]
-            term = WEIGHTS[k] * (expm1(w, w_low) * exp_sum(*power_parts(w, w_low, b, b_low)))
-            total, error = two_sum(total, term)
-            lost += error
-        high, error = product(d, total)
-        error += d * lost + expm1(d) * exp(b * d) * d_low
-        return power_times(log_y, log_low, next_b, next_low, high, error)
-    from_p = d > 0.0 and b >= -0.5
-    x, x_low = (-d, -d_low) if from_p else (d, d_low)
-    whole, whole_low = expm1_over_parts(x, x_low, next_b, next_low)
-    beside, beside_low = expm1_over_parts(x, x_low, b, b_low)
-    if beside == -math.inf:  # both terms are infinite
-        return math.inf
-    if from_p:
-        e, e_low = exp_parts(x, x_low)
-        high, error = product(beside, e)
-        whole, whole_low, beside, beside_low = high, error + (beside * e_low + beside_low * e), whole, whole_low
-    total, error = two_sum(whole, -beside)
-    error += whole_low - beside_low
-    if from_p:
-        return power_times(log_p, low, next_b, next_low, total, error)
-    return power_times(log_y, log_low, next_b, next_low, total, error)
-
-
-@inline
-def _beyond_half(x):
-    """Return (exp(x) - 1)/x - 1 - x/2 for |x| <= 1."""
-    a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13 = EXP_TAIL
+def _cubic(x):
+    """Return (exp(x) - 1 - x - x²/2 - x³/6 - x⁴/24)/x² for |x| <= 0.8."""
+    a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10 = EXP_TAIL
     x2 = x * x
-    x4 = x2 * x2
     first = fma(x2, fma(x, a3, a2), fma(x, a1, a0))
     second = fma(x2, fma(x, a7, a6), fma(x, a5, a4))
-    third = fma(x4, fma(x, a13, a12), fma(x2, fma(x, a11, a10), fma(x, a9, a8)))
-    return x2 * fma(x4, fma(x4, third, second), first)
+    return x2 * x * fma(x2 * x2, fma(x2 * x2, fma(x2, a10, fma(x, a9, a8)), second), first)
 
 
 @inline
-def divergence_from_one(log_p, low, b, b_low):
-    """Return ∫ (1 - x) x^(b-1) dx from p to 1, b <= 1, without a branch: what a hard label pays.
+def _near_divergence(d, d_low, b, b_low, next_b, next_low):
+    """Return D (E((b+1) D) - E(bD)) as high + low for |D| (1 + |b|) <= 0.8, as D²/2 times a series in D.
 
-    It is (p^(b+1) - 1)/(b+1) - (p^b - 1)/b, the halves carried to more digits than cancel.  Near 1,
-    with E(x) = (e^x - 1)/x and D = log p, it is D (E((b+1) D) - E(b D)), of which D²/2 is exact.
+    It is 1 + (2b + 1) D/3 + (3b² + 3b + 1) D²/12 + ..., whose second term is carried to twice the precision.
     """
+    square = 0.5 * d * d
+    square_low = fma(0.5 * d, d, -square) + d * d_low
+    twice, lost = two_sum(next_b, b)
+    third = twice / 3.0
+    third_low = (fma(-3.0, third, twice) + (lost + b_low + next_low)) / 3.0
+    u, u_low = product(d, third)
+    rest = 2.0 * (next_b * _cubic(next_b * d) - b * _cubic(b * d))
+    u_low += fma(d, third_low, d_low * third) + fma(d * d, fma(3.0 * b, next_b, 1.0) / 12.0, rest)
+    change, error = product(square, u)
+    high, low = fast_two_sum(square, change)
+    return high, low + (error + fma(square, u_low, square_low * (1.0 + u)))
+
+
+@inline
+def divergence(log_p, low, log_y, log_low, b, b_low):
+    """Return ∫ (x - y) x^(b-1) dx from y to p, b <= 1, without a branch: never negative, and ∞ for p = 0 >= b.
+
+    With D = log(p/y) and E(x) = (e^x - 1)/x it is y^(b+1) D (E((b+1) D) - E(bD)), and near D = 0 a
+    series of which D²/2 is exact; beyond, the two terms are carried to more digits than cancel.  For
+    p above y all of it is taken relative to p there, unless y^b is the larger by far.
+    """
+    d, error = two_sum(log_p, -log_y)
+    d, d_low = fast_two_sum(d, error + (low - log_low) if abs(d) < math.inf else 0.0)
+    d_low = d_low if abs(d) < math.inf else 0.0
     next_b, next_low = two_sum(b, 1.0)
     next_low += b_low
-    near = abs(log_p) * (1.0 + abs(b)) <= 1.0
-    d = log_p if near else 0.0
-    square = 0.5 * d * d
-    rest = fma(0.5 * d, d, -square) + d * low
-    series = square + fma(d, _beyond_half(next_b * d) - _beyond_half(b * d), rest)
-    high, high_rest = expm1_over_parts(log_p, low, next_b, next_low)
-    other, other_rest = expm1_over_parts(log_p, low, b, b_low)
-    far = (high - other) + (high_rest - other_rest) if other > -math.inf else math.inf
-    nothing = 1.0 / b - 1.0 / next_b if b > 0.0 else math.inf
-    return series if near else nothing if log_p == -math.inf else far
+    near = abs(d) * (1.0 + abs(b)) <= 0.8
+    series, series_low = _near_divergence(d if near else 0.0, d_low, b, b_low, next_b, next_low)
+    from_p = log_y < 0.0 and d > 0.0 and b >= -0.5
+    x, x_low = -d if from_p else d, -d_low if from_p else d_low
+    whole, whole_low = expm1_over_parts(x, x_low, next_b, next_low)
+    beside, beside_low = expm1_over_parts(x, x_low, b, b_low)
+    e, e_low = exp_parts(x if from_p else 0.0, x_low if from_p else 0.0)
+    scaled, scaled_low = product(beside, e)
+    scaled_low += beside * e_low + beside_low * e
+    total, error = two_sum(scaled if from_p else whole, -(whole if from_p else beside))
+    error += scaled_low - whole_low if from_p else whole_low - beside_low
+    total, error = series if near else total, series_low if near else error
+    from_p = from_p and not near
+    result = power_times(log_p if from_p else log_y, low if from_p else log_low, next_b, next_low, total, error)
+    return math.inf if beside == -math.inf and not near else result  # both terms are infinite
 
 
 @inline
@@ -261,13 +226,10 @@ def divergence_moment(log_p, low, log_y, log_low, b, b_low):
 def payment(t1, log_p, low, y):
     """Return F; for y = 0 that is p^(b+1)/(b+1), ∞ for t1 >= 2 unless p = 0."""
     b, b_low = two_sum(1.0, -t1)
-    if y == 1.0:
-        return divergence_from_one(log_p, low, b, b_low)
-    if y != 0.0:
-        return divergence(log_p, low, *log_parts(y, 0.0), b, b_low)
+    apart = divergence(log_p, low, *log_parts(y, 0.0), b, b_low)
     next_b, next_low = two_sum(b, 1.0)
-    value = power(log_p, low, next_b, next_low + b_low) / next_b if next_b > 0.0 else math.inf
-    return 0.0 if log_p == -math.inf else value
+    whole = power(log_p, low, next_b, next_low + b_low) / next_b if next_b > 0.0 else math.inf
+    return apart if y != 0.0 else 0.0 if log_p == -math.inf else whole
 
 
 @inline

@@ -24,6 +24,7 @@ import numpy as np
 from . import rough, special
 from .dispatch import core
 from .dispatch import tempered as tempered_kernel
+from .geometry import changed_label, positive_labels
 from .rows import fill
 from .special import fast_two_sum, fma, inline, overload, two_sum
 from .tempered import GOOD, SWEEPS, newton_step, rough_share
@@ -330,6 +331,33 @@ def correct(narrow, t, mu, step, x, x_low, log_p, log_low, r, escort, escort_low
 
 
 @inline
+def room_for_block(n):
+    """Return what ``solve`` works on for rows of n classes; arrays of one allocation would look like one to LLVM."""
+    lanes = lanes_of(n)
+    block = ((n - 2) // lanes + 2, WIDTH)
+    x, x_low, x_rough, r = np.empty(block), np.empty(block), np.empty(block, np.float32), np.empty(block)
+    log_p, log_low, escort, escort_low = np.empty(block), np.empty(block), np.empty(block), np.empty(block)
+    return lanes, x, x_low, x_rough, r, log_p, log_low, escort, escort_low, *four_rows()
+
+
+@inline
+def solve(narrow, t, z, room, m):
+    """Fill the largest classes m, and leave in ``room`` what ``solve_distances`` does."""
+    lanes, x, x_low, x_rough, _, _, _, _, _, _, _, _, _ = room
+    load(z, lanes, x, x_low, x_rough, m)
+    solve_distances(narrow, t, room)
+
+
+@inline
+def solve_distances(narrow, t, room):
+    """Turn the distances x into log p, the escorts p^t and their sums, the largest classes apart."""
+    lanes, x, x_low, x_rough, r, log_p, log_low, escort, escort_low, mu, step, mass, mass_low = room
+    approach(t - 1.0, lanes, x_rough, mu, step)
+    settle(narrow, t, lanes, mu, x, x_low, log_p, log_low, r, escort, escort_low, step)
+    correct(narrow, t, mu, step, x, x_low, log_p, log_low, r, escort, escort_low, mass, mass_low)
+
+
+@inline
 def gather(y, m, n, lanes, blocks, here):
     """Copy what four blocks hold of the classes y to all lanes of their rows."""
     depth, e = blocks[0].shape[0] - 1, exponent_of(lanes)
@@ -350,6 +378,93 @@ def take_out(y, m, n, lanes, log_p):
             log_p[k, (r << e) + i] = math.nan
         for i in range(n - 1 - ((depth - 1) << e), lanes):
             log_p[depth - 1, (r << e) + i] = math.nan
+
+
+@inline
+def leave_out(m, n, lanes, log_p):
+    """Set log p to nan where no class is."""
+    depth = log_p.shape[0] - 1
+    for r in range(m.size):
+        for i in range(n - 1 - (depth - 1) * lanes, lanes):
+            log_p[depth - 1, r * lanes + i] = math.nan
+
+
+@inline
+def deal_labels(loss, labels, first, m, lanes, targets, y):
+    """Fill the changed labels of every class, those of the largest in all lanes of their rows; targets is room."""
+    n, depth, e = targets.shape[1], y.shape[0] - 1, exponent_of(lanes)
+    last = n - 1
+    line, lane = last >> e, last & (lanes - 1)
+    for r in range(m.size):
+        positive = positive_labels(loss, labels, first + r, n)
+        for k in range(n):
+            targets[r, k] = changed_label(loss, labels, first + r, positive, k, n)
+        deal(targets, r, n, e, y)
+        k, w = (m[r] >> e, m[r] & (lanes - 1)) if m[r] >= 0 else (line, lane)
+        y[k, (r << e) + w] = targets[r, last]
+        for w in range(r << e, (r + 1) << e):
+            y[depth, w] = targets[r, m[r]]
+
+
+@inline
+def pay_all(loss, log_p, log_low, y, f1, f2, paid, paid_low, of_largest):
+    """Fill the derivatives of what every class pays, and sum that, the largest classes apart."""
+    fill(paid, 0.0)
+    fill(paid_low, 0.0)
+    depth = f1.shape[0] - 1
+    for k in range(depth + 1):
+        for w in range(WIDTH):
+            p = special.exp_sum(log_p[k, w], log_low[k, w])
+            c = -special.expm1(log_p[k, w], log_low[k, w])
+            value, first, second = tempered_kernel(
+                core(loss), log_p[k, w], log_low[k, w], p, c if log_p[k, w] > -0.3 else 1.0 - p, y[k, w]
+            )
+            there = log_p[k, w] == log_p[k, w]
+            value, f1[k, w] = value if there else 0.0, first if there else 0.0
+            if f2 is not None:
+                f2[k, w] = second if there else 0.0
+            if k < depth:
+                paid[w], error = two_sum(paid[w], value)
+                paid_low[w] += error
+            else:
+                of_largest[w] = value
+
+
+@inline
+def add_lines(x, lanes, total, low):
+    """Give all lanes of a row the sum of its classes but the largest, as total + low."""
+    fill(total, 0.0)
+    fill(low, 0.0)
+    for k in range(x.shape[0] - 1):
+        for w in range(WIDTH):
+            total[w], error = two_sum(total[w], x[k, w])
+            low[w] += error
+    share(total, low, lanes)
+
+
+@inline
+def close_escorts(escort, escort_low, mass, mass_low, rest):
+    """Divide the escorts p^t by their sums; fill what remains to 1 of those of the largest classes."""
+    depth = escort.shape[0] - 1
+    for w in range(WIDTH):
+        whole, lost = two_sum(mass[w], escort[depth, w])
+        whole, lost = fast_two_sum(whole, lost + (mass_low[w] + escort_low[depth, w]))
+        inverse, inverse_low = special.reciprocal_parts(whole, lost)
+        rest[w] = (mass[w] + mass_low[w]) * inverse
+        mass[w], mass_low[w] = inverse, inverse_low
+    for k in range(depth + 1):
+        for w in range(WIDTH):
+            escort[k, w] = special.times(escort[k, w], escort_low[k, w], mass[w], mass_low[w])
+
+
+@inline
+def bend_lines(t, log_p, log_low, escort, slopes, f2):
+    """Turn F'' into F'' - B r, B = Σ F'."""
+    beta, beta_low = two_sum(t, -1.0)
+    for k in range(f2.shape[0]):
+        for w in range(WIDTH):
+            power = special.power(log_p[k, w], log_low[k, w], beta, beta_low)
+            f2[k, w] -= special.mass_times(escort[k, w], slopes[w] * (t * power))
 
 
 @inline

@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "geometry": {"special", "dispatch", "rows", "one_against_rest", "tempered", "probabilities"},
     "columns": {"special", "rows", "geometry"},
     "rough": {"special"},
-    "lanes": {"special", "rough", "dispatch", "rows", "tempered"},
+    "lanes": {"special", "rough", "dispatch", "rows", "tempered", "geometry"},
     "masses": {"special", "dispatch", "rows", "geometry", "odds", "vectors", "entries"},
     "entries": {"special", "dispatch", "rows", "geometry", "tempered"},
     "cpu": {
