@@ -1,32 +1,49 @@
-"""Rows with hard labels under the tempered softmax, and single logits, worked on in lanes, beside the general rows."""
+"""Rows and single logits under the tempered softmax, worked on in lanes, beside rows that are worked on alone."""
 
 import math
 
 import numpy as np
 import pytest
 
+import reflosses
 from reflosses import (
     BinaryLabelSmoothing,
     BiTempered,
     BiTemperedBinary,
+    LabelSmoothing,
     gradient_and_hessian_diagonal,
     rough,
     value_and_gradient,
 )
+from reflosses.api import prepare
 
 TEMPERATURES = (0.8, 1.2), (1.0, 1.0), (0.2, 4.0), (0.5, 0.8), (0.9, 1 + 1e-9)
 INF = math.inf
 
 
-def agree(loss, z, y, ulps=64):
-    """Assert that classes and the rows of probabilities they stand for give the same, but for roundings.
+def alone(loss, z, y):
+    """Return value, gradient and Hessian diagonal of rows, each worked on alone."""
+    results = np.empty(len(z), z.dtype), np.empty_like(z), np.empty_like(z)
+    prepare(loss).drivers.rows(loss, None, 1.0, z, y, None, None, *results)
+    return results
 
-    A gradient is a difference: its yardstick is the largest of its row.
+
+def in_lanes(loss, z, y):
+    """Return the same from lanes, and value and gradient from those of hard labels where they are hard."""
+    value, *derivatives = reflosses.value(loss, z, y), *gradient_and_hessian_diagonal(loss, z, y)
+    return value, *derivatives, *value_and_gradient(loss, z, y)
+
+
+def agree(loss, z, y, ulps=64):
+    """Assert that lanes and rows alone give the same, but for roundings.
+
+    A derivative is a difference: its yardstick is the largest of its row, of a second one the slopes too.
     """
-    found, expected = value_and_gradient(loss, z, y), value_and_gradient(loss, z, np.eye(z.shape[1])[y])
-    for ours, other in zip(found, expected, strict=True):
-        size = np.abs(other) if other.ndim == 1 else np.abs(other).max(axis=1, keepdims=True)
-        assert (np.abs(ours - other) <= ulps * np.finfo(z.dtype).eps * size).all()
+    expected = alone(loss, z, y)
+    sizes = [np.abs(other) if other.ndim == 1 else np.abs(other).max(axis=1, keepdims=True) for other in expected]
+    sizes[2] += sizes[1]
+    for k, ours in zip((0, 1, 2, 0, 1), in_lanes(loss, z, y), strict=True):
+        assert (np.abs(ours - expected[k]) <= ulps * np.finfo(z.dtype).eps * sizes[k]).all()
 
 
 @pytest.mark.parametrize("t", TEMPERATURES)
@@ -38,6 +55,12 @@ def test_rows_of_any_length(n, dtype, t):
     agree(BiTempered(*t), z, random.integers(0, n, 7))
     agree(BiTempered(*t), z, z.argmax(axis=1))
     agree(BiTempered(*t), z, np.full(7, n - 1))
+    labels = random.random((7, n))
+    labels[1:, 1::3], labels[2] = 0.0, np.eye(n)[n // 2]
+    labels = (labels / labels.sum(axis=1, keepdims=True)).astype(dtype)
+    agree(BiTempered(*t), z, labels)
+    if n > 1:
+        agree(LabelSmoothing(BiTempered(*t), 0.2), z, random.integers(0, n, 7))
 
 
 @pytest.mark.parametrize("n", [2, 65, 131, 135, 1100, 3000])
@@ -46,10 +69,16 @@ def test_a_row_does_not_know_of_the_blocks_before_it(n):
     random = np.random.default_rng(n)
     rows = 2 * 64 * 64 // n + 3 if n > 64 else 131
     z, y = random.normal(size=(rows, n)) * 3, random.integers(0, n, rows)
-    values, gradient = value_and_gradient(BiTempered(), z, y)
-    for i in range(rows):
-        value, slopes = value_and_gradient(BiTempered(), z[i : i + 1], y[i : i + 1])
-        assert value[0] == values[i] and (slopes[0] == gradient[i]).all()
+    soft = np.where(np.arange(rows)[:, None] % 3 > 0, np.eye(n)[y], 1 / n)
+    weight, upstream = random.random(rows) + 0.5, random.random(rows)
+    for labels in y, soft:
+        for verb in value_and_gradient, gradient_and_hessian_diagonal:
+            whole = verb(BiTempered(), z, labels, weight=weight, upstream=upstream)
+            for i in range(rows):
+                k = slice(i, i + 1)
+                one = verb(BiTempered(), z[k], labels[k], weight=weight[k], upstream=upstream[k])
+                for ours, other in zip(whole, one, strict=True):
+                    np.testing.assert_array_equal(ours[k], other)
 
 
 @pytest.mark.parametrize("t", TEMPERATURES)
@@ -64,9 +93,9 @@ def test_a_logit_does_not_know_of_its_block(size, t):
         for labels in y, np.where(np.arange(size) % 5 == 3, 0.3, y):
             for verb in value_and_gradient, gradient_and_hessian_diagonal:
                 found = verb(loss, z, labels)
-                alone = [verb(loss, z[i : i + 1], labels[i : i + 1]) for i in range(size)]
-                for ours, ones in zip(found, zip(*alone, strict=True), strict=True):
-                    np.testing.assert_array_equal(ours, np.concatenate(ones))
+                ones = [verb(loss, z[i : i + 1], labels[i : i + 1]) for i in range(size)]
+                for ours, other in zip(found, zip(*ones, strict=True), strict=True):
+                    np.testing.assert_array_equal(ours, np.concatenate(other))
 
 
 @pytest.mark.parametrize("t", TEMPERATURES)
@@ -99,17 +128,13 @@ def test_a_logit_is_a_row_of_two(y, t):
 def test_rows_where_float32_is_no_beginning(row, t):
     z = np.array([row] * 3)
     beside = np.array([[0.3, -0.2, 1.0]])
-    for y in np.array([0, 1, 2]), np.array([2, 2, 2]):
-        with np.errstate(invalid="ignore"):
-            found, general = (
-                value_and_gradient(BiTempered(*t), z, y),
-                value_and_gradient(BiTempered(*t), z, np.eye(3)[y]),
-            )
-        for ours, other in zip(found, general, strict=True):
-            np.testing.assert_allclose(ours, other, rtol=1e-13, atol=1e-300)
-        both = value_and_gradient(BiTempered(*t), np.concatenate([beside, z]), np.append(0, y))
-        for ours, alone in zip(both, found, strict=True):
-            np.testing.assert_array_equal(ours[1:], alone)
+    for y in np.array([0, 1, 2]), np.array([2, 2, 2]), np.array([[0.5, 0.25, 0.25]] * 3):
+        found, general = in_lanes(BiTempered(*t), z, y), alone(BiTempered(*t), z, y)
+        for ours, k in zip(found, (0, 1, 2, 0, 1), strict=True):
+            np.testing.assert_allclose(ours, general[k], rtol=1e-13, atol=1e-300)
+        both = in_lanes(BiTempered(*t), np.concatenate([beside, z]), np.concatenate([y[:1], y]))
+        for ours, other in zip(both, found, strict=True):
+            np.testing.assert_array_equal(ours[1:], other)
 
 
 def test_functions_in_float32():
