@@ -627,6 +627,18 @@ def _derivatives(wanted, outs, loss, logits, labels, weight, upstream, reduction
         return results
 
 
+def gradient_and_curvature(loss, logits, labels, weight=None):
+    """Return the gradient, and the second derivatives that are expected if the predictions are right.
+
+    Of rows with integer labels, of a loss with a ``curvature_kernel``; the latter are Σ_k p_k ∂²ℓ(z, k)/∂z².
+    """
+    with _Call(loss, logits, labels, weight, None, "none", True) as call:
+        (slopes, slope_buffer), (bend, bend_buffer) = call.place_derivatives(None), call.place_derivatives(None)
+        if sum(call.run(call.drivers.curved_tempered_rows, slope_buffer, bend_buffer)):
+            call.mend(None, slope_buffer, None)
+        return call.finish(slopes, slope_buffer), call.finish(bend, bend_buffer)
+
+
 def _pair(out, verb):
     if out is None:
         return None, None

@@ -26,7 +26,7 @@ from .columns import (
     softmax_columns,
     sums_of_columns,
 )
-from .dispatch import bare, by_contract, core
+from .dispatch import bare, by_contract, core, tempered_curvature
 from .entries import (
     element,
     element_in_label,
@@ -49,6 +49,7 @@ from .geometry import hard_terms, label_of_logit
 from .lanes import (
     WIDTH,
     add_lines,
+    bend_expected,
     bend_lines,
     close_escorts,
     deal_labels,
@@ -90,6 +91,87 @@ def flat(x):
     if x is None:
         return None
     return x.reshape(x.size)
+
+
+@inline
+def hard_tempered(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient, curvature):
+    """Value, gradient and expected curvature of rows under the tempered softmax, by their integer labels, in lanes.
+
+    Returns how many rows have slopes that overflow, or nan.
+    """
+    n, t, narrow = logits.shape[1], bare(core(loss)).t2, is_narrow(logits)
+    room = room_for_block(n)
+    lanes, x, _, _, _, log_p, log_low, escort, escort_low, _, _, mass, mass_low = room
+    depth, largest = x.shape[0] - 1, np.empty(WIDTH, np.int64)
+    is_largest, of_label, f_y, f1_y = four_rows()
+    log_y, low_y, escort_y, escort_y_low = four_rows()
+    f, f_low, f1, f1_low = four_rows()
+    scale, f_m, slopes, rest = four_rows()
+    strange = 0
+    for first in range(0, logits.shape[0], WIDTH // lanes):
+        last = min(first + WIDTH // lanes, logits.shape[0])
+        z, y, m = logits[first:last], labels[first:last], largest[: last - first]
+        solve(narrow, t, z, room, m)
+        gather(y, m, n, lanes, (log_p, log_low, escort, escort_low), (log_y, low_y, escort_y, escort_y_low))
+        take_out(y, m, n, lanes, log_p)
+        pay_label(loss, narrow, log_y, low_y, f_y, f1_y)
+        pay_others(loss, narrow, log_p, log_low, x, f, f_low, f1, f1_low, f_m)
+        share(f, f_low, lanes)
+        share(f1, f1_low, lanes)
+        share(mass, mass_low, lanes)
+        for i in range(m.size):
+            own = mass_times(row_scale(factor, weights, upstream, first + i), per_class(class_weight, y[i]))
+            own, here = own if m[i] >= 0 else mass_times(own, math.nan), 1.0 if y[i] == m[i] else 0.0
+            for w in range(i * lanes, (i + 1) * lanes):
+                scale[w], is_largest[w] = own, here
+        if values is not None:
+            for w in range(WIDTH):
+                f[w], error = two_sum(f[w], f_y[w])
+                f[w], lost = two_sum(f[w], f_m[w])
+                error += lost + f_low[w]
+                f[w] += error if error == error else 0.0  # an infinite sum has no error term
+            for i in range(m.size):
+                value = f[i * lanes] if m[i] >= 0 else math.nan
+                values[first + i] = weighted(weights, first + i, mass_times(per_class(class_weight, y[i]), value))
+        if gradient is not None:
+            for w in range(WIDTH):
+                whole, lost = two_sum(mass[w], escort[depth, w])
+                whole, lost = fast_two_sum(whole, lost + (mass_low[w] + escort_low[depth, w]))
+                inverse, inverse_low = reciprocal_parts(whole, lost)
+                unlabelled = f1[w] + (f1_low[w] if f1_low[w] == f1_low[w] else 0.0)
+                own = f1_y[w] if is_largest[w] > 0.0 else x[depth, w]
+                others = unlabelled + (0.0 if is_largest[w] > 0.0 else f1_y[w])
+                slopes[w] = others + own
+                q = times(escort[depth, w], escort_low[depth, w], inverse, inverse_low)
+                rest[w] = (mass[w] + mass_low[w]) * inverse
+                f_m[w] = mass_times(scale[w], gradient_entry(q, rest[w], own, others))
+                q = times(escort_y[w], escort_y_low[w], inverse, inverse_low)
+                of_label[w] = mass_times(scale[w], gradient_entry(q, 1.0 - q, f1_y[w], unlabelled + x[depth, w]))
+                mass[w], mass_low[w] = inverse, inverse_low
+            for k in range(depth):
+                for w in range(WIDTH):
+                    q = times(escort[k, w], escort_low[k, w], mass[w], mass_low[w])
+                    x[k, w] = mass_times(scale[w], fma(-q, slopes[w], x[k, w]) if q > 0.0 else x[k, w])
+            for i in range(m.size):
+                strange += 0 if abs(slopes[i * lanes]) < math.inf else 1
+            unload(y, m, n, lanes, x, of_label, f_m, gradient[first:last])
+        if curvature is not None:
+            bend_expected(loss, log_p, log_low, x, f, f_low)
+            share(f, f_low, lanes)
+            for w in range(WIDTH):
+                of_label[w] = tempered_curvature(core(loss), log_y[w], low_y[w])
+                own = of_label[w] if is_largest[w] > 0.0 else x[depth, w]
+                f[w] += 0.0 if is_largest[w] > 0.0 else of_label[w]
+                q_m, q_y = escort[depth, w] * mass[w], escort_y[w] * mass[w]
+                f_m[w] = mass_times(scale[w], hessian_entry(q_m, rest[w], own, f[w], 0.0))
+                f[w] += own
+                of_label[w] = mass_times(scale[w], hessian_entry(q_y, 1.0 - q_y, of_label[w], f[w] - of_label[w], 0.0))
+            for k in range(depth):
+                for w in range(WIDTH):
+                    q = escort[k, w] * mass[w]
+                    x[k, w] = mass_times(scale[w], hessian_entry(q, 1.0 - q, x[k, w], f[w] - x[k, w], 0.0))
+            unload(y, m, n, lanes, x, of_label, f_m, curvature[first:last])
+    return strange
 
 
 def _pairs_in_lanes(loss, factor, logits, labels, weights, upstream, values, gradient, hessian):
@@ -257,63 +339,13 @@ def build(stamp):
 
         Returns how many rows have slopes that overflow, or nan; ``rows`` can do those.
         """
-        n, t, narrow = logits.shape[1], bare(core(loss)).t2, is_narrow(logits)
-        room = room_for_block(n)
-        lanes, x, _, _, _, log_p, log_low, escort, escort_low, _, _, mass, mass_low = room
-        depth, largest = x.shape[0] - 1, np.empty(WIDTH, np.int64)
-        is_largest, of_label, f_y, f1_y = four_rows()
-        log_y, low_y, escort_y, escort_y_low = four_rows()
-        f, f_low, f1, f1_low = four_rows()
-        scale, f_m, slopes, _ = four_rows()
-        strange = 0
-        for first in range(0, logits.shape[0], WIDTH // lanes):
-            last = min(first + WIDTH // lanes, logits.shape[0])
-            z, y, m = logits[first:last], labels[first:last], largest[: last - first]
-            solve(narrow, t, z, room, m)
-            gather(y, m, n, lanes, (log_p, log_low, escort, escort_low), (log_y, low_y, escort_y, escort_y_low))
-            take_out(y, m, n, lanes, log_p)
-            pay_label(loss, narrow, log_y, low_y, f_y, f1_y)
-            pay_others(loss, narrow, log_p, log_low, x, f, f_low, f1, f1_low, f_m)
-            share(f, f_low, lanes)
-            share(f1, f1_low, lanes)
-            share(mass, mass_low, lanes)
-            for i in range(m.size):
-                own = mass_times(row_scale(factor, weights, upstream, first + i), per_class(class_weight, y[i]))
-                own, here = own if m[i] >= 0 else mass_times(own, math.nan), 1.0 if y[i] == m[i] else 0.0
-                for w in range(i * lanes, (i + 1) * lanes):
-                    scale[w], is_largest[w] = own, here
-            if values is not None:
-                for w in range(WIDTH):
-                    f[w], error = two_sum(f[w], f_y[w])
-                    f[w], lost = two_sum(f[w], f_m[w])
-                    error += lost + f_low[w]
-                    f[w] += error if error == error else 0.0  # an infinite sum has no error term
-                for i in range(m.size):
-                    value = f[i * lanes] if m[i] >= 0 else math.nan
-                    values[first + i] = weighted(weights, first + i, mass_times(per_class(class_weight, y[i]), value))
-            if gradient is not None:
-                for w in range(WIDTH):
-                    whole, lost = two_sum(mass[w], escort[depth, w])
-                    whole, lost = fast_two_sum(whole, lost + (mass_low[w] + escort_low[depth, w]))
-                    inverse, inverse_low = reciprocal_parts(whole, lost)
-                    unlabelled = f1[w] + (f1_low[w] if f1_low[w] == f1_low[w] else 0.0)
-                    own = f1_y[w] if is_largest[w] > 0.0 else x[depth, w]
-                    others = unlabelled + (0.0 if is_largest[w] > 0.0 else f1_y[w])
-                    slopes[w] = others + own
-                    q = times(escort[depth, w], escort_low[depth, w], inverse, inverse_low)
-                    c = (mass[w] + mass_low[w]) * inverse
-                    f_m[w] = mass_times(scale[w], gradient_entry(q, c, own, others))
-                    q = times(escort_y[w], escort_y_low[w], inverse, inverse_low)
-                    of_label[w] = mass_times(scale[w], gradient_entry(q, 1.0 - q, f1_y[w], unlabelled + x[depth, w]))
-                    mass[w], mass_low[w] = inverse, inverse_low
-                for k in range(depth):
-                    for w in range(WIDTH):
-                        q = times(escort[k, w], escort_low[k, w], mass[w], mass_low[w])
-                        x[k, w] = mass_times(scale[w], fma(-q, slopes[w], x[k, w]) if q > 0.0 else x[k, w])
-                for i in range(m.size):
-                    strange += 0 if abs(slopes[i * lanes]) < math.inf else 1
-                unload(y, m, n, lanes, x, of_label, f_m, gradient[first:last])
-        return strange
+        arguments = (loss, class_weight, factor, logits, labels, weights, upstream, values, gradient)
+        return hard_tempered(*arguments, None)
+
+    def curved_tempered_rows(loss, class_weight, factor, logits, labels, weights, upstream, gradient, curvature):
+        """Gradient as by ``hard_tempered_rows``, and Σ_k p_k ∂²ℓ/∂z² of labels k, in one pass."""
+        arguments = (loss, class_weight, factor, logits, labels, weights, upstream, None, gradient)
+        return hard_tempered(*arguments, curvature)
 
     def tempered_rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient, hessian):
         """Value, gradient and Hessian diagonal of rows under the tempered softmax, without ``class_weight``, in lanes.

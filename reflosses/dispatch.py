@@ -231,12 +231,18 @@ def tempered_parameters(self, log_p, low, q, c, y):
     return self.parameter_kernel(log_p, low, q, c, y)
 
 
+def tempered_curvature(self, log_p, low):
+    """Return F'' of a class whose label is its probability."""
+    return self.curvature_kernel(log_p, low)
+
+
 SIGNATURES = {  # Numba takes the names from the signature
     "z, y": lambda kernel: lambda self, z, y, low: kernel(bare(self), z, y),
     "z, y, low": lambda kernel: lambda self, z, y, low: kernel(bare(self), z, y, low),
     "sides, y, low": lambda kernel: lambda self, z, y, low: kernel(bare(self), z, y, low),
     "u, q, c, y, n": lambda kernel: lambda self, u, q, c, y, n: kernel(bare(self), u, q, c, y, n),
     "log_p, low, q, c, y": lambda kernel: lambda self, log_p, low, q, c, y: kernel(bare(self), log_p, low, q, c, y),
+    "log_p, low": lambda kernel: lambda self, log_p, low: kernel(bare(self), log_p, low),
     "u, q, c": lambda kernel: lambda self, u, q, c: kernel(bare(self), u, q, c),
     "x, low, n": lambda kernel: lambda self, x, low, n: kernel(bare(self), x, low, n),
     "y, low, n, positive": lambda kernel: lambda self, y, low, n, positive: kernel(bare(self), y, low, n, positive),
@@ -274,6 +280,7 @@ _open(of_probability_parameters, "parameter_kernel")
 _open(tempered, "kernel")
 _open(tempered_label, "label_kernel")
 _open(tempered_parameters, "parameter_kernel")
+_open(tempered_curvature, "curvature_kernel")
 _open(relabel, "relabel")
 _open(relabel_slopes, "relabel_slopes")
 

@@ -22,7 +22,7 @@ import math
 import numpy as np
 
 from . import rough, special
-from .dispatch import core
+from .dispatch import core, tempered_curvature
 from .dispatch import tempered as tempered_kernel
 from .geometry import changed_label, positive_labels
 from .rows import fill
@@ -496,6 +496,20 @@ def pay_others(loss, narrow, log_p, log_low, f1, paid, paid_low, slope, slope_lo
                 slope_low[w] += error
             else:
                 of_largest[w] = value
+
+
+@inline
+def bend_expected(loss, log_p, log_low, bends, total, low):
+    """Fill F'' of every class that pays at its own probability, but for the labels; sum it, the largest apart."""
+    for k in range(bends.shape[0]):
+        for w in range(WIDTH):
+            bend = tempered_curvature(core(loss), log_p[k, w], log_low[k, w])
+            bends[k, w] = bend if log_p[k, w] == log_p[k, w] else 0.0
+    fill(total, 0.0)
+    fill(low, 0.0)
+    for k in range(bends.shape[0] - 1):
+        for w in range(WIDTH):
+            total[w] += bends[k, w]
 
 
 @inline

@@ -15,7 +15,7 @@ from reflosses import (
     rough,
     value_and_gradient,
 )
-from reflosses.api import prepare
+from reflosses.api import gradient_and_curvature, prepare
 
 TEMPERATURES = (0.8, 1.2), (1.0, 1.0), (0.2, 4.0), (0.5, 0.8), (0.9, 1 + 1e-9)
 INF = math.inf
@@ -79,6 +79,21 @@ def test_a_row_does_not_know_of_the_blocks_before_it(n):
                 one = verb(BiTempered(), z[k], labels[k], weight=weight[k], upstream=upstream[k])
                 for ours, other in zip(whole, one, strict=True):
                     np.testing.assert_array_equal(ours[k], other)
+
+
+@pytest.mark.parametrize("t", TEMPERATURES)
+@pytest.mark.parametrize("dtype, rtol", [(np.float32, 1e-5), (np.float64, 1e-12)], ids=["float32", "float64"])
+@pytest.mark.parametrize("n", [1, 2, 3, 66, 131])
+def test_expected_curvature_is_that_at_the_predictions(n, dtype, rtol, t):
+    random, loss = np.random.default_rng(n), BiTempered(*t)
+    z, y, w = random.normal(size=(70, n)).astype(dtype) * 2, random.integers(0, n, 70), random.random(70) + 0.5
+    y[::2] = z[::2].argmax(axis=1)
+    slopes, bend = gradient_and_curvature(loss, z, y, w)
+    np.testing.assert_array_equal(slopes, reflosses.gradient(loss, z, y, weight=w))
+    p = reflosses.tempered_softmax(z.astype(np.float64), t[1])
+    expected = reflosses.hessian_diagonal(loss, z.astype(np.float64), p, weight=w, normalized=False)
+    assert (bend >= 0).all()
+    np.testing.assert_allclose(bend, expected, rtol=rtol, atol=rtol * expected.max())
 
 
 @pytest.mark.parametrize("t", TEMPERATURES)

@@ -1,10 +1,12 @@
 """Bi-tempered logistic loss."""
 
+import math
 from typing import Annotated, NamedTuple
 
 from .. import textbook
 from ..divergence import label_slope, moment, payment, slopes
 from ..domain import NONNEGATIVE, POSITIVE, Targets
+from ..special import power, two_sum
 
 
 class BiTempered(NamedTuple):
@@ -63,6 +65,10 @@ class BiTempered(NamedTuple):
 
     def kernel(self, log_p, low, q, c, y):
         return payment(self.t1, log_p, low, y), *slopes(self.t1, self.t2, log_p, low, q, c, y)
+
+    def curvature_kernel(self, log_p, low):
+        a, a_low = two_sum(2.0 * self.t2, -self.t1)
+        return power(log_p, low, a, a_low) if log_p > -math.inf else 0.0  # outside of a support nothing bends
 
     def label_kernel(self, log_p, low, q, c, y):
         return label_slope(self.t1, log_p, low, y)

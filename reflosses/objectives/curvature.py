@@ -30,7 +30,6 @@ from .probabilities import inner_labels, predict_proba
 
 CURVATURES = "exact", "gauss_newton", "cross_entropy", "absolute_gradient", "absolute", "constant"
 LARGEST = 0.25  # of p (1 - p)
-BLOCK = 4096  # rows whose intermediate results stay in the cache
 PROBES = 200  # random rows at which a loss must not curve down to count as convex
 
 
@@ -95,28 +94,16 @@ def gauss_newton(loss, z, weight):
         Σ_i a_i (δ_ij - π_j)² = a_j (1 - π_j)² + π_j² (Σ_i a_i - a_j).
     """
     if loss.targets.rows:
-        inner, t = core(loss), inner_labels(loss, np.asarray(z, dtype=np.float64))
+        inner = core(loss)
+        if hasattr(inner, "curvature_kernel"):
+            return api.gradient_and_curvature(inner, z, np.zeros(len(z), dtype=np.int64), weight)[1]
+        t = inner_labels(loss, np.asarray(z, dtype=np.float64))
         if t is None:
             raise ValueError(f"{type(loss).__name__} has no gauss_newton curvature: its minimum is at no probabilities")
-        if not tempered(loss):
-            return api.hessian_diagonal(inner, z, t, weight=weight, normalized=False)
-        bend = np.empty(z.shape, dtype=np.result_type(z, np.float32))
-        for first in range(0, len(z), BLOCK):
-            rows = slice(first, first + BLOCK)
-            bend[rows] = _of_divergence(inner, t[rows], 1.0 if weight is None else weight[rows, None])
-        return bend
+        return api.hessian_diagonal(inner, z, t, weight=weight, normalized=False)
     positive = predict_proba(loss, z)[:, 1]
     one = api.hessian_diagonal(loss, z, np.ones(z.shape), weight=weight)
     return positive * one + (1.0 - positive) * api.hessian_diagonal(loss, z, np.zeros(z.shape), weight=weight)
-
-
-def _of_divergence(loss, p, weight):
-    """Return the curvature of the bi-tempered loss at its own probabilities."""
-    with np.errstate(divide="ignore"):
-        a = np.where(p > 0.0, p ** (2 * loss.t2 - loss.t1), 0.0)  # outside of the support nothing bends
-    escort = p**loss.t2
-    escort /= escort.sum(axis=1, keepdims=True)
-    return (a * (1.0 - escort) ** 2 + escort**2 * (a.sum(axis=1, keepdims=True) - a)) * weight
 
 
 def derivatives(loss, kind, z, y, weight, scale):
@@ -143,6 +130,8 @@ def derivatives(loss, kind, z, y, weight, scale):
     if kind in ("exact", "absolute"):
         slope, bend = api.gradient_and_hessian_diagonal(loss, z, y, weight=scaled)
         return slope, bend if kind == "exact" else np.abs(bend, out=bend)
+    if kind == "gauss_newton" and hasattr(loss, "curvature_kernel"):
+        return api.gradient_and_curvature(loss, z, y, scaled)
     slope = api.gradient(loss, z, y, weight=scaled)
     if kind == "absolute_gradient":
         return slope, np.abs(slope)
