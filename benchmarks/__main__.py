@@ -19,15 +19,18 @@ from pathlib import Path
 import numpy as np
 
 import reflosses
-from reflosses import LOSSES, BiTempered, LabelSmoothing, SparseLSR, threads
+from reflosses import LOSSES, BiTempered, BiTemperedBinary, LabelSmoothing, OtherClassesSmoothing, SparseLSR, threads
 from reflosses.transfer import predicted
 
 from . import RESULTS
 from .rivals import RIVALS
 
 ROW_SHAPES = ((1_000_000, 2), (65_536, 10), (16_384, 100), (8_192, 1_000), (1_024, 32_768), (128, 131_072))
-SHAPES = {BiTempered: ((131_072, 2), (32_768, 10), (4_096, 100), (1_024, 1_000), (32, 50_000))}  # has slow rivals
-FLAT_SHAPE = (10_000_000,)
+FLAT_SHAPES = ((10_000_000,),)
+SHAPES = {  # of losses that have slow rivals
+    BiTempered: ((131_072, 2), (32_768, 10), (4_096, 100), (1_024, 1_000), (32, 50_000)),
+    BiTemperedBinary: ((1_000_000,),),
+}
 SPARSE = (10, 100, 1_000, 10_000, 100_000, 1_000_000)  # classes of rows of together some 4 million logits
 FOCUS = (1.7,)  # a further γ for losses that have one: no small integer, so no shortcut
 PAUSE = 0.02  # seconds: idle threads of OpenMP and XLA spin for a while and would slow whoever comes next
@@ -51,8 +54,10 @@ LATENCY_COLUMNS = ("loss", "what", "shape", "dtype", "unit", "median")
 
 
 def settings(loss_class):
-    """Yield the loss at its defaults, and at a γ that is no integer if it has one."""
+    """Yield the loss at its defaults, at a γ that is no integer if it has one, and smoothed if it was published so."""
     yield loss_class()
+    if loss_class is BiTempered:
+        yield OtherClassesSmoothing(BiTempered())  # as it was published
     if "gamma" in loss_class._fields:
         yield from (loss_class(gamma=gamma) for gamma in FOCUS)
 
@@ -157,7 +162,7 @@ def throughput(arguments, write):
         for loss in settings(loss_class):
             if arguments.loss and loss_class.__name__ not in arguments.loss:
                 continue
-            for shape in SHAPES.get(loss_class, ROW_SHAPES) if loss.targets.rows else (FLAT_SHAPE,):
+            for shape in SHAPES.get(loss_class, ROW_SHAPES if loss.targets.rows else FLAT_SHAPES):
                 for dtype in arguments.dtype:
                     logits, labels = inputs(loss, shape, dtype)
                     for verb in VERBS:

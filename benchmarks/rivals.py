@@ -14,10 +14,12 @@ from reflosses import (
     BinaryCrossEntropy,
     BinaryFocal,
     BiTempered,
+    BiTemperedBinary,
     CategoricalFocal,
     ClassificationMAE,
     CrossEntropy,
     LabelSmoothing,
+    OtherClassesSmoothing,
     SigmoidFocal,
     SparseLSR,
 )
@@ -133,19 +135,22 @@ def _sklearn(loss, logits, labels, threads):
 
 
 def _google(loss, logits, labels, threads, iterations):
-    """The published bi-tempered loss under jit, which takes rows of probabilities and some iterations."""
+    """The published bi-tempered losses under jit, which take rows of probabilities and some iterations."""
     import jax
-    from jax_bitempered_loss.loss import bi_tempered_logistic_loss
+    from jax_bitempered_loss.loss import bi_tempered_binary_logistic_loss, bi_tempered_logistic_loss
 
-    if type(loss) is not BiTempered:
+    smoothing, inner = (loss.smoothing, loss.loss) if type(loss) is OtherClassesSmoothing else (0.0, loss)
+    if type(inner) not in (BiTempered, BiTemperedBinary):
         return {}
+    published = bi_tempered_logistic_loss if loss.targets.rows else bi_tempered_binary_logistic_loss
 
     def forward(z, y):
-        return bi_tempered_logistic_loss(z, y, loss.t1, loss.t2, num_iters=iterations).sum()
+        return published(z, y, inner.t1, inner.t2, smoothing, iterations).sum()
 
     compiled, wide = jax.jit(jax.value_and_grad(forward)), logits.dtype == np.float64
     with jax.enable_x64(wide):
-        z, y = jax.numpy.asarray(logits), jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+        z, y = jax.numpy.asarray(logits), jax.numpy.asarray(labels)
+        y = jax.nn.one_hot(y, logits.shape[-1], dtype=logits.dtype) if loss.targets.rows else y
 
     def value_and_gradient():
         with jax.enable_x64(wide):
