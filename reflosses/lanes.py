@@ -49,6 +49,16 @@ def _(x):
 
 
 @inline
+def add(narrow, x, total, low, w):
+    """Add x to total[w] + low[w]; sums of float64 have digits enough for narrow results."""
+    if narrow:
+        total[w] += x
+    else:
+        total[w], error = two_sum(total[w], x)
+        low[w] += error
+
+
+@inline
 def lanes_of(n):
     """Return how many lanes a row of n classes has."""
     lanes = 1
@@ -268,8 +278,8 @@ def settle(narrow, t, lanes, mu, x, x_low, log_p, log_low, r, escort, escort_low
                 r[k, w], escort[k, w] = inverse, q
                 escort_low[k, w] = 0.0 if narrow or not inside else (fma(-q, b, p) + p_low) * inverse
                 if k < depth:
-                    others[w], error = two_sum(others[w], p)
-                    step[w] += error + p_low
+                    add(narrow, p, others, step, w)
+                    step[w] += 0.0 if narrow else p_low
                     slope[w] += q
                     bend[w] += q * inverse
                     twist[w] += q * inverse * inverse
@@ -312,8 +322,9 @@ def correct(narrow, t, mu, step, x, x_low, log_p, log_low, r, escort, escort_low
             log_p[k, w], log_low[k, w] = high, low if inside and not narrow else 0.0
             d *= -t
             change = d * fma(d, fma(d, fma(d, fma(d, 1.0 / 120.0, 1.0 / 24.0), 1.0 / 6.0), 0.5), 1.0)
-            escort[k, w], low = fast_two_sum(escort[k, w], fma(escort[k, w], change, escort_low[k, w]))
-            escort_low[k, w] = 0.0 if narrow else low
+            moved = fma(escort[k, w], change, escort_low[k, w])
+            escort[k, w], low = (escort[k, w] + moved, 0.0) if narrow else fast_two_sum(escort[k, w], moved)
+            escort_low[k, w] = low
     if far > 0:  # next to the edge of a support
         for k in range(x.shape[0]):
             for w in range(WIDTH):
@@ -326,8 +337,8 @@ def correct(narrow, t, mu, step, x, x_low, log_p, log_low, r, escort, escort_low
     fill(mass_low, 0.0)
     for k in range(x.shape[0] - 1):
         for w in range(WIDTH):
-            mass[w], error = two_sum(mass[w], escort[k, w])
-            mass_low[w] += error + escort_low[k, w]
+            add(narrow, escort[k, w], mass, mass_low, w)
+            mass_low[w] += 0.0 if narrow else escort_low[k, w]
 
 
 @inline
@@ -424,8 +435,7 @@ def pay_all(loss, log_p, log_low, y, f1, f2, paid, paid_low, of_largest):
             if f2 is not None:
                 f2[k, w] = second if there else 0.0
             if k < depth:
-                paid[w], error = two_sum(paid[w], value)
-                paid_low[w] += error
+                add(False, value, paid, paid_low, w)
             else:
                 of_largest[w] = value
 
@@ -437,8 +447,7 @@ def add_lines(x, lanes, total, low):
     fill(low, 0.0)
     for k in range(x.shape[0] - 1):
         for w in range(WIDTH):
-            total[w], error = two_sum(total[w], x[k, w])
-            low[w] += error
+            add(False, x[k, w], total, low, w)
     share(total, low, lanes)
 
 
@@ -490,10 +499,8 @@ def pay_others(loss, narrow, log_p, log_low, f1, paid, paid_low, slope, slope_lo
             there = log_p[k, w] == log_p[k, w]
             value, f1[k, w] = value if there else 0.0, first if there else 0.0
             if k < depth:
-                paid[w], error = two_sum(paid[w], value)
-                paid_low[w] += error
-                slope[w], error = two_sum(slope[w], f1[k, w])
-                slope_low[w] += error
+                add(narrow, value, paid, paid_low, w)
+                add(narrow, f1[k, w], slope, slope_low, w)
             else:
                 of_largest[w] = value
 
