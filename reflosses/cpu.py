@@ -49,10 +49,12 @@ from .geometry import hard_terms, label_of_logit
 from .lanes import (
     WIDTH,
     add_lines,
+    bend_entry,
     bend_expected,
     bend_lines,
     close_escorts,
     deal_labels,
+    derive_lines,
     exponentials,
     four_rows,
     gather,
@@ -70,7 +72,7 @@ from .lanes import (
 )
 from .masses import largest_classes, masses, pair_of_masses, pay, room_for_masses, shared_masses, take_masses
 from .odds import PIECE, TINY, odds_against
-from .rows import LONG, fill, gradient_entry, hessian_entry, largest_entry, per_class
+from .rows import LONG, fill, gradient_entry, largest_entry, per_class
 from .special import fast_two_sum, fma, inline, mass_times, reciprocal_parts, times, two_sum
 from .tempered import sides
 from .vectors import for_each, lane_sums, scale_rows
@@ -163,13 +165,13 @@ def hard_tempered(loss, class_weight, factor, logits, labels, weights, upstream,
                 own = of_label[w] if is_largest[w] > 0.0 else x[depth, w]
                 f[w] += 0.0 if is_largest[w] > 0.0 else of_label[w]
                 q_m, q_y = escort[depth, w] * mass[w], escort_y[w] * mass[w]
-                f_m[w] = mass_times(scale[w], hessian_entry(q_m, rest[w], own, f[w], 0.0))
+                f_m[w] = mass_times(scale[w], bend_entry(q_m, rest[w], own, f[w]))
                 f[w] += own
-                of_label[w] = mass_times(scale[w], hessian_entry(q_y, 1.0 - q_y, of_label[w], f[w] - of_label[w], 0.0))
+                of_label[w] = mass_times(scale[w], bend_entry(q_y, 1.0 - q_y, of_label[w], f[w] - of_label[w]))
             for k in range(depth):
                 for w in range(WIDTH):
                     q = escort[k, w] * mass[w]
-                    x[k, w] = mass_times(scale[w], hessian_entry(q, 1.0 - q, x[k, w], f[w] - x[k, w], 0.0))
+                    x[k, w] = mass_times(scale[w], bend_entry(q, 1.0 - q, x[k, w], f[w] - x[k, w]))
             unload(y, m, n, lanes, x, of_label, f_m, curvature[first:last])
     return strange
 
@@ -358,7 +360,7 @@ def build(stamp):
         depth, bends = x.shape[0] - 1, None if hessian is None else f2
         y, targets, largest = np.zeros(x.shape), np.empty((WIDTH // lanes, n)), np.empty(WIDTH, np.int64)
         f, f_low, f_m, rest = four_rows()
-        others, others_low, slopes, scale = four_rows()
+        others, low, everything, scale = four_rows()
         for first in range(0, logits.shape[0], WIDTH // lanes):
             last = min(first + WIDTH // lanes, logits.shape[0])
             m = largest[: last - first]
@@ -381,32 +383,18 @@ def build(stamp):
                         scale[w], f_m[w] = own, mass_times(own, math.nan)
                 share(mass, mass_low, lanes)
                 close_escorts(escort, escort_low, mass, mass_low, rest)
-                add_lines(f1, lanes, others, others_low)
-                for w in range(WIDTH):
-                    others[w] += others_low[w] if others_low[w] == others_low[w] else 0.0
-                    slopes[w] = others[w] + f1[depth, w]
+                add_lines(f1, lanes, others, low, everything)
             if gradient is not None:
-                for k in range(depth + 1):
-                    for w in range(WIDTH):
-                        without = slopes[w] - f1[k, w] if k < depth else others[w]
-                        c = 1.0 - escort[k, w] if k < depth else rest[w]
-                        x[k, w] = mass_times(scale[w], gradient_entry(escort[k, w], c, f1[k, w], without))
+                derive_lines(gradient_entry, scale, escort, rest, f1, others, everything, x)
                 unload(m, m, n, lanes, x, f_m, x[depth], gradient[first:last])
             if hessian is not None:
-                bend_lines(t, log_p, log_low, escort, slopes, f2)
-                add_lines(f2, lanes, others, others_low)
-                for w in range(WIDTH):
-                    others[w] += others_low[w] if others_low[w] == others_low[w] else 0.0
-                    slopes[w] = others[w] + f2[depth, w]
-                for k in range(depth + 1):
-                    for w in range(WIDTH):
-                        without = slopes[w] - f2[k, w] if k < depth else others[w]
-                        c = 1.0 - escort[k, w] if k < depth else rest[w]
-                        x[k, w] = mass_times(scale[w], hessian_entry(escort[k, w], c, f2[k, w], without, 0.0))
+                bend_lines(t, log_p, log_low, escort, everything, f2)
+                add_lines(f2, lanes, others, low, everything)
+                derive_lines(bend_entry, scale, escort, rest, f2, others, everything, x)
                 unload(m, m, n, lanes, x, f_m, x[depth], hessian[first:last])
             if gradient is not None or hessian is not None:
                 for r in range(m.size):
-                    strange += 0 if abs(slopes[r * lanes]) < math.inf else 1
+                    strange += 0 if abs(everything[r * lanes]) < math.inf else 1
         return strange
 
     def rows(loss, class_weight, factor, logits, labels, weights, upstream, values, gradient, hessian):

@@ -1,4 +1,4 @@
-"""Blocks of rows under the tempered softmax, with hard labels or alone: what ``tempered`` does, in vector lanes.
+"""Blocks of rows under the tempered softmax: what ``tempered`` does, in vector lanes.
 
 A block is an array [k, lane].  A row of few classes has a lane of its own; a longer one is dealt out
 to 2, 4, ... 64 neighbouring lanes, which share what the row has one of.  Every inner loop runs over
@@ -25,8 +25,8 @@ from . import rough, special
 from .dispatch import core, tempered_curvature
 from .dispatch import tempered as tempered_kernel
 from .geometry import changed_label, positive_labels
-from .rows import fill
-from .special import fast_two_sum, fma, inline, overload, two_sum
+from .rows import fill, hessian_entry
+from .special import fast_two_sum, fma, inline, mass_times, overload, two_sum
 from .tempered import GOOD, SWEEPS, newton_step, rough_share
 
 WIDTH = 64  # lanes of a block
@@ -441,14 +441,18 @@ def pay_all(loss, log_p, log_low, y, f1, f2, paid, paid_low, of_largest):
 
 
 @inline
-def add_lines(x, lanes, total, low):
-    """Give all lanes of a row the sum of its classes but the largest, as total + low."""
-    fill(total, 0.0)
+def add_lines(x, lanes, others, low, everything):
+    """Give all lanes of a row the sum of its classes but the largest, and that of all."""
+    depth = x.shape[0] - 1
+    fill(others, 0.0)
     fill(low, 0.0)
-    for k in range(x.shape[0] - 1):
+    for k in range(depth):
         for w in range(WIDTH):
-            add(False, x[k, w], total, low, w)
-    share(total, low, lanes)
+            add(False, x[k, w], others, low, w)
+    share(others, low, lanes)
+    for w in range(WIDTH):
+        others[w] += low[w] if low[w] == low[w] else 0.0  # an infinite sum has no error term
+        everything[w] = others[w] + x[depth, w]
 
 
 @inline
@@ -473,7 +477,24 @@ def bend_lines(t, log_p, log_low, escort, slopes, f2):
     for k in range(f2.shape[0]):
         for w in range(WIDTH):
             power = special.power(log_p[k, w], log_low[k, w], beta, beta_low)
-            f2[k, w] -= special.mass_times(escort[k, w], slopes[w] * (t * power))
+            f2[k, w] -= mass_times(escort[k, w], slopes[w] * (t * power))
+
+
+@inline
+def derive_lines(entry, scale, escort, rest, f, others, everything, out):
+    """Fill scale · entry(π, 1 - π, F, Σ F of the other classes) for every class."""
+    depth = f.shape[0] - 1
+    for k in range(depth + 1):
+        for w in range(WIDTH):
+            without = everything[w] - f[k, w] if k < depth else others[w]
+            c = 1.0 - escort[k, w] if k < depth else rest[w]
+            out[k, w] = mass_times(scale[w], entry(escort[k, w], c, f[k, w], without))
+
+
+@inline
+def bend_entry(q, c, f2, without):
+    """Return ∂²ℓ/∂z² of a class whose F'' has lost B r already."""
+    return hessian_entry(q, c, f2, without, 0.0)
 
 
 @inline
