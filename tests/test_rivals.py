@@ -90,7 +90,7 @@ def rival(system, loss):
     found = [x for x in IMPLEMENTATIONS if x.system == system and x.loss is type(loss) and x.expresses(loss)]
     assert len(found) == 1
     if version(system) is None:
-        pytest.skip(f"{FORMULAS[system]} is not installed")
+        pytest.skip(f"{FORMULAS.get(system, system)} is not installed")
     return found[0]
 
 
