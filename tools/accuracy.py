@@ -77,7 +77,7 @@ def measure(loss, groups, verbs):
                 error = max(_error(result[row][entries], truth, terms) for result in results[verb])
                 here = Worst(error, loss, z, y)
                 found[verb] = found[verb] | here if verb in found else here
-    return found
+    return {verb: found[verb] for verb in verbs if verb in found}
 
 
 def too_far(found, dtype):
