@@ -147,9 +147,24 @@ def test_rows_where_float32_is_no_beginning(row, t):
         found, general = in_lanes(BiTempered(*t), z, y), alone(BiTempered(*t), z, y)
         for ours, k in zip(found, (0, 1, 2, 0, 1), strict=True):
             np.testing.assert_allclose(ours, general[k], rtol=1e-13, atol=1e-300)
+        if y.ndim == 1:
+            np.testing.assert_array_equal(gradient_and_curvature(BiTempered(*t), z, y)[0], found[4])
         both = in_lanes(BiTempered(*t), np.concatenate([beside, z]), np.concatenate([y[:1], y]))
         for ours, other in zip(both, found, strict=True):
             np.testing.assert_array_equal(ours[1:], other)
+
+
+def test_slopes_that_overflow_are_found_again():
+    """F' is p^-0.5 here, and some of the three rows are too much for lanes; weights reach all of them."""
+    loss, weight = BiTempered(1.5, 1.0), np.array([0.5, 2.0, 1.0])
+    z, y = np.array([[0.0, 0.0, 1419.0], [1.0, 0.0, 2.0], [0.0, 1418.0, 2.0]]), np.array([0, 1, 0])
+    expected = [x * weight[:, None] for x in alone(loss, z, y)[1:]]
+    found = gradient_and_hessian_diagonal(loss, z, y, weight=weight)
+    for ours, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, other, rtol=1e-12)
+    slopes, bend = gradient_and_curvature(loss, z, y, weight)
+    np.testing.assert_allclose(slopes, expected[0], rtol=1e-12)
+    assert np.isfinite(slopes).all() and (bend >= 0).all()
 
 
 def test_functions_in_float32():
