@@ -267,6 +267,8 @@ def slopes(t1, t2, log_p, low, q, c, y):
     whole = power(log_p, low, next_a, next_low + a_low) if inside else 0.0  # p^(1 + t2 - t1), seen where p is not
     part = power(log_p, low, a, a_low) if inside else 0.0
     apart = -c if y == 1.0 else q - y
-    slope = whole if y == 0.0 else apart * part
+    half = power(log_p, low, 0.5 * a, 0.5 * a_low)
+    beyond = part == math.inf and y != 1.0  # p - y may be as small as the power is large
+    slope = whole if y == 0.0 else (apart * half) * half if beyond else apart * part
     steep = power(log_p, low, *two_sum(t2, -1.0)) if log_p > -math.inf else 0.0
     return slope, mass_times(whole, steep) + a * mass_times(slope, steep)  # a F' alone may overflow

@@ -8,6 +8,7 @@ import pytest
 from flint import arb, ctx
 from strategies import DTYPES
 
+import reflosses
 from reflosses import (
     BiTempered,
     BiTemperedBinary,
@@ -126,6 +127,14 @@ def test_huge_slopes_do_not_reach_classes_without_mass():
     for found, verb in (hessian_diagonal(loss, z, 0), "hessian_diagonal"), (hessian(loss, z, 0).ravel(), "hessian"):
         truth, terms = certify(loss, z, 0, verb), magnitude(loss, z, 0, verb)
         assert np.isfinite(found).all() and is_within(found[:1], truth[:1], terms[:1]).all()
+
+
+@pytest.mark.parametrize("verb", ["gradient", "hessian_diagonal"])
+def test_a_power_may_overflow_where_the_slope_does_not(verb):
+    """p^-1.5 is e^500 and more, and p - y some e^-500."""
+    loss, z, y = BiTempered(2.5, 1.0), np.array([381.0, -119.0, 341.0]), np.array([1.0, 6e-218, 2e-18])
+    found, truth = getattr(reflosses, verb)(loss, z, y), certify(loss, z, y, verb)
+    assert errors(found, truth, magnitude(loss, z, y, verb)).max() <= 4
 
 
 def test_values_beyond_float64_are_infinite():

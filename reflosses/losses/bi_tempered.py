@@ -38,7 +38,7 @@ class BiTempered(NamedTuple):
     --------
     J has no cancellation, so that a confident row's value, about (1 - p)²/2, keeps its digits; it is
     log p that is carried to twice the precision.  For soft labels p - y cancels near p = y.  For
-    t1 > t2, p^(t2-t1) of a tiny p is huge: where it reaches 2^1000, derivatives may be ∞ or nan.
+    t1 > t2, F' of a tiny p is huge: in rows where it reaches 2^1000, sums may be ∞ or nan.
 
     References
     ----------
