@@ -5,7 +5,8 @@ A label y and a probability p, given by its logarithm in twice the precision, pa
     F = ∫ (x - y) x^(b-1) dx from y to p,        b = 1 - t1,
 
 the Bregman divergence of the tempered logarithm.  The textbook's closed form loses its digits where
-p is near y, a confident prediction included; the integral has only terms of one sign.
+p is near y, a confident prediction included: there a series in log(p/y) takes its place, elsewhere it
+is carried to more digits than cancel.
 """
 
 import math
@@ -144,7 +145,7 @@ def divergence(log_p, low, log_y, log_low, b, b_low):
     """Return ∫ (x - y) x^(b-1) dx from y to p, b <= 1, without a branch: never negative, and ∞ for p = 0 >= b.
 
     With D = log(p/y) and E(x) = (e^x - 1)/x it is y^(b+1) D (E((b+1) D) - E(bD)), and near D = 0 a
-    series of which D²/2 is exact; beyond, the two terms are carried to more digits than cancel.  For
+    series whose first two terms are exact; beyond, the two terms are carried to more digits than cancel.  For
     p above y all of it is taken relative to p there, unless y^b is the larger by far.
     """
     d, error = two_sum(log_p, -log_y)

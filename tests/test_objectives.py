@@ -211,6 +211,19 @@ def test_gauss_newton_of_bi_tempered_is_its_fisher_form():
     np.testing.assert_allclose(found, 2 * w[:, None] * wanted, rtol=1e-10)
 
 
+@pytest.mark.parametrize("loss", [CrossEntropy(), BiTempered(), LabelSmoothing(BiTempered(), 0.1)], ids=str)
+def test_soft_labels_have_the_gradient_and_hard_ones_are_soft_ones(loss):
+    x, y, w = table(3)
+    z, rows, objective = x[:, :3], np.eye(3)[y], Objective(loss, "gauss_newton", scale=1.0, floor=0.0)
+    soft = 0.7 * rows + 0.1
+    slope, bend = objective(soft, z, w)
+    np.testing.assert_allclose(slope, gradient(loss, z, soft, weight=w), rtol=1e-12, atol=1e-15)
+    for hard in y, rows:
+        found = objective(hard, z, w)
+        np.testing.assert_allclose(found[0], gradient(loss, z, y, weight=w), rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(found[1], bend, rtol=1e-12)  # it does not ask for labels
+
+
 @pytest.mark.parametrize("loss", [SigmoidFocal(2.0, 0.25), CategoricalFocal(1.7), SparseLSR(0.25)], ids=str)
 def test_gauss_newton_is_the_hessian_of_the_expected_loss_at_its_minimum(loss):
     random = np.random.default_rng(1)

@@ -130,7 +130,7 @@ def derivatives(loss, kind, z, y, weight, scale):
     if kind in ("exact", "absolute"):
         slope, bend = api.gradient_and_hessian_diagonal(loss, z, y, weight=scaled)
         return slope, bend if kind == "exact" else np.abs(bend, out=bend)
-    if kind == "gauss_newton" and hasattr(loss, "curvature_kernel"):
+    if kind == "gauss_newton" and hasattr(loss, "curvature_kernel") and y.ndim == 1:
         return api.gradient_and_curvature(loss, z, y, scaled)
     slope = api.gradient(loss, z, y, weight=scaled)
     if kind == "absolute_gradient":
